@@ -1,0 +1,5 @@
+"""The `umzero` command."""
+
+
+def main() -> None:
+    """Run the command line."""
