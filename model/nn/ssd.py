@@ -1,0 +1,161 @@
+"""State space duality (Mamba-2) in plain torch: chunked matrix products, any device, exportable.
+
+    h_t = exp(dt_t A) h_{t-1} + dt_t x_t B_t^T        the state, (headdim, state), for each head
+    y_t = h_t C_t
+
+is the same as y = W x with W[t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) dt_s for s <= t, a
+matrix of L x L for each head. Within a chunk the matrix is used; between chunks only states pass.
+
+Source: Dao and Gu, ICML 2024, arXiv:2405.21060, section 6.
+
+Letters, as in the paper:
+    x   what flows in, (b, L, heads, headdim)        y   what comes out, the same shape
+    dt  step sizes > 0, (b, L, heads)                A   decay rates < 0, (heads,)
+    B   how x enters the state, (b, L, groups, state)
+    C   how the state is read, (b, L, groups, state)
+    b batch, L length, q chunk length, c number of chunks; heads share B and C in groups:
+    head i belongs to group i // (heads / groups)
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def ssd(  # noqa: PLR0917 - the interface that the field knows
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64
+) -> Tensor:
+    """Scan a sequence with a state that decays; no skip (D), no gate.
+
+    Args:
+        x: (b, L, heads, headdim), any float dtype.
+        dt: (b, L, heads), > 0.
+        A: (heads,), < 0.
+        B: (b, L, groups, state); groups divides heads.
+        C: (b, L, groups, state).
+        chunk: the longest piece that is done as one matrix; L up to it needs no states at all.
+
+    Returns:
+        y, (b, L, heads, headdim), in x's dtype; half precision is computed in float32.
+
+    Raises:
+        ValueError: the shapes don't fit together.
+    """
+    _check(x, dt, A, B, C)
+    if chunk < 1:
+        raise ValueError(f"ssd got chunk {chunk}; it must be at least 1")
+    exact = torch.promote_types(x.dtype, torch.float32)
+    result_dtype = x.dtype
+    x, dt, A, B, C = (tensor.to(exact) for tensor in (x, dt, A, B, C))
+    is_short = x.shape[1] <= chunk
+    y = _one_chunk(x, dt, A, B, C) if is_short else _chunks(x, dt, A, B, C, q=chunk)
+    return y.to(result_dtype)
+
+
+def ssd_weights(dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The matrix that `ssd` multiplies x with: how much target token t takes of source token s.
+
+    Args:
+        dt: (b, L, heads).
+        A: (heads,).
+        B: (b, L, groups, state).
+        C: (b, L, groups, state).
+
+    Returns:
+        (b, heads, L, L): [t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) dt_s, and 0 for s > t.
+    """
+    batch, length, groups, _ = B.shape
+    heads = A.shape[0]
+    scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (b, groups, L, L)
+    steps = dt.transpose(1, 2)  # (b, heads, L)
+    decays = _decays(steps * A[:, None])
+    shape = (batch, groups, heads // groups, length, length)
+    shared = scores[:, :, None] * decays.reshape(shape)
+    return shared.reshape(batch, heads, length, length) * steps[:, :, None, :]
+
+
+def _one_chunk(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    return (ssd_weights(dt, A, B, C) @ x.transpose(1, 2)).transpose(1, 2)
+
+
+def _chunks(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, q: int) -> Tensor:
+    b, length, heads, headdim = x.shape
+    groups, state = B.shape[2:]
+    c = math.ceil(length / q)
+    missing = c * q - length
+    # A step of dt = 0 neither decays the state nor adds to it.
+    x, B, C = (functional.pad(tensor, (0, 0, 0, 0, 0, missing)) for tensor in (x, B, C))
+    dt = functional.pad(dt, (0, 0, 0, missing))
+
+    x = x.reshape(b * c, q, heads, headdim)
+    dt = dt.reshape(b * c, q, heads)
+    B = B.reshape(b * c, q, groups, state)
+    C = C.reshape(b * c, q, groups, state)
+    within = _one_chunk(x, dt, A, B, C).reshape(b, c, q, heads, headdim)
+
+    B, C = (t.repeat_interleave(heads // groups, dim=2) for t in (B, C))  # (b c, q, heads, state)
+    passed = (dt * A).to(torch.float64).cumsum(dim=1)  # (b c, q, heads)
+    until_end = (passed[:, -1:] - passed).to(x.dtype).exp()
+    since_start = passed.to(x.dtype).exp()
+
+    weighted = (B * (until_end * dt)[..., None]).permute(0, 2, 3, 1)  # (b c, heads, state, q)
+    added = (weighted @ x.transpose(1, 2)).reshape(b, c, heads, state, headdim)
+    totals = passed[:, -1].reshape(b, c, heads)
+    before = _states_before(added, totals).reshape(b * c, heads, state, headdim)
+
+    reading = (C * since_start[..., None]).transpose(1, 2)  # (b c, heads, q, state)
+    carried = (reading @ before).transpose(1, 2).reshape(b, c, q, heads, headdim)
+    return (within + carried).reshape(b, c * q, heads, headdim)[:, :length]
+
+
+def _states_before(added: Tensor, totals: Tensor) -> Tensor:
+    """The state with which each chunk starts: the same recurrence, with a chunk for a step.
+
+    Args:
+        added: (b, c, heads, state, headdim), what each chunk adds to the state.
+        totals: (b, c, heads), the logarithm of what is left of a state after each chunk.
+
+    Returns:
+        (b, c, heads, state, headdim); the first is 0.
+    """
+    b, c, heads, state, headdim = added.shape
+    decays = _decays(totals.transpose(1, 2)).to(added.dtype)  # (b, heads, c, c)
+    flat = added.transpose(1, 2).reshape(b, heads, c, state * headdim)
+    after = (decays @ flat).reshape(b, heads, c, state, headdim).transpose(1, 2)
+    return torch.cat([torch.zeros_like(added[:, :1]), after[:, :-1]], dim=1)
+
+
+def _decays(logarithms: Tensor) -> Tensor:
+    """(..., n) logarithms of each step's decay -> (..., n, n), [t, s] = exp(sum_{s < k <= t}).
+
+    The sums are differences of running totals, which cancel: hence float64, whose cost is nothing
+    beside the products. Entries above the diagonal are masked before the exponential, where they
+    would overflow and their gradients be NaN.
+    """
+    totals = logarithms.to(torch.float64).cumsum(dim=-1)
+    sums = (totals[..., :, None] - totals[..., None, :]).to(logarithms.dtype)
+    n = logarithms.shape[-1]
+    future = torch.ones(n, n, dtype=torch.bool, device=logarithms.device).triu(1)
+    return sums.masked_fill(future, -math.inf).exp()
+
+
+def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
+    shapes = f"x {_shape(x)}, dt {_shape(dt)}, A {_shape(A)}, B {_shape(B)}, C {_shape(C)}"
+    expected = "x (b, L, heads, headdim), dt (b, L, heads), A (heads,), B, C (b, L, groups, state)"
+    if (
+        x.dim() != 4
+        or B.dim() != 4
+        or dt.shape != x.shape[:3]
+        or A.shape != x.shape[2:3]
+        or B.shape[:2] != x.shape[:2]
+        or B.shape != C.shape
+    ):
+        raise ValueError(f"ssd got {shapes}; expected {expected}")
+    if B.shape[2] == 0 or x.shape[2] % B.shape[2]:
+        raise ValueError(f"ssd got {shapes}; groups must divide heads, repeat B and C otherwise")
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)

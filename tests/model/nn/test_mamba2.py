@@ -1,0 +1,153 @@
+"""The whole block against a recurrence written in numpy, token by token."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from model.errors import ConfigError
+from model.nn.mamba2 import Mamba2
+from model.nn.ssd import ssd
+
+
+def _block(**options):
+    torch.manual_seed(0)
+    block = Mamba2(24, state=5, head_width=6, **options).double().eval()
+    with torch.no_grad():  # so that no parameter hides behind a neutral start
+        for parameter in (block.D, block.norm.weight):
+            parameter.copy_(torch.randn_like(parameter))
+    return block
+
+
+def _tokens(count, batch=2):
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(batch, count, 24, generator=generator, dtype=torch.float64)
+
+
+def _silu(values):
+    return values / (1 + np.exp(-values))
+
+
+def _step_by_step(block: Mamba2, tokens: np.ndarray) -> np.ndarray:
+    """One image's tokens (N, width) -> (N, width), a token at a time."""
+    weights = {name: value.numpy() for name, value in block.state_dict().items()}
+    inner, heads, groups, state = block.inner, block.heads, block.groups, block.state
+    kernel = weights["convolution.weight"][:, 0]  # (channels, conv)
+    window = np.zeros_like(kernel)  # the last `conv` inputs of the convolution, oldest first
+    hidden = np.zeros((heads, block.head_width, state))
+    outputs = []
+    for token in tokens:
+        projected = weights["project_in.weight"] @ token
+        z, mixed, dt = np.split(projected, [inner, inner + kernel.shape[0]])
+        window = np.concatenate([window[:, 1:], mixed[:, None]], axis=1)
+        mixed = _silu((window * kernel).sum(1) + weights["convolution.bias"])
+        x, B, C = np.split(mixed, [inner, inner + groups * state])
+        x = x.reshape(heads, -1)
+        B, C = (np.repeat(v.reshape(groups, state), heads // groups, axis=0) for v in (B, C))
+        dt = np.log1p(np.exp(dt + weights["dt_bias"]))
+        y = np.empty_like(x)
+        for head in range(heads):
+            decay = np.exp(-dt[head] * np.exp(weights["A_log"][head]))
+            hidden[head] = decay * hidden[head] + dt[head] * np.outer(x[head], B[head])
+            y[head] = hidden[head] @ C[head] + weights["D"][head] * x[head]
+        gated = y.reshape(-1) * _silu(z)
+        normed = gated / np.sqrt((gated**2).mean() + 1e-5) * weights["norm.weight"]
+        outputs.append(weights["project_out.weight"] @ normed)
+    return np.stack(outputs)
+
+
+@pytest.mark.parametrize("count", [1, 3, 77, 150])
+@pytest.mark.parametrize("options", [{}, {"groups": 2, "conv": 2, "expand": 1}, {"chunk": 16}])
+def test_the_block_equals_its_recurrence(count, options):
+    block, tokens = _block(**options), _tokens(count)
+    with torch.no_grad():
+        actual = block(tokens).numpy()
+    expected = np.stack([_step_by_step(block, image) for image in tokens.numpy()])
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_an_output_depends_on_no_later_token():
+    block, tokens = _block(chunk=16), _tokens(40)
+    changed = tokens.clone()
+    changed[:, 21] += 1
+    with torch.no_grad():
+        before, after = block(tokens), block(changed)
+    torch.testing.assert_close(after[:, :21], before[:, :21], rtol=1e-12, atol=1e-14)
+    assert ((after - before)[:, 21:].abs().amax(-1) > 0).all()
+
+
+def test_the_read_weights_times_the_tokens_are_what_the_scan_gives():
+    block, tokens = _block(groups=4), _tokens(20)
+    with torch.no_grad():
+        weights = block.read_weights(tokens)
+        _, x, dt, A, B, C = block._parts(tokens)
+        assert weights.shape == (2, block.heads, 20, 20)
+        assert (weights.triu(1) == 0).all()
+        read = torch.einsum("bhts,bshp->bthp", weights, x)
+        torch.testing.assert_close(read, ssd(x, dt, A, B, C))
+        # One entry by hand, in the second of four groups of two heads.
+        decay = torch.exp(dt[0, 5:8, 3].sum() * A[3])
+        by_hand = (C[0, 7, 1] @ B[0, 4, 1]) * decay * dt[0, 4, 3]
+        torch.testing.assert_close(weights[0, 3, 7, 4], by_hand)
+
+
+def test_outputs_and_weights_together_are_outputs_and_weights_apart():
+    block, tokens = _block(chunk=16), _tokens(40)
+    with torch.no_grad():
+        outputs, weights = block.forward_with_weights(tokens)
+        torch.testing.assert_close(outputs, block(tokens))
+        assert torch.equal(weights, block.read_weights(tokens))
+
+
+def test_steps_and_decays_start_in_mamba_2_s_ranges():
+    torch.manual_seed(1)
+    block = Mamba2(512, head_width=4)
+    steps = torch.nn.functional.softplus(block.dt_bias).detach()
+    assert 1e-3 * 0.99 <= steps.min() < 2e-3
+    assert 5e-2 < steps.max() <= 1e-1 * 1.01
+    assert abs(steps.log().mean() - np.log(1e-2)) < 0.2  # log-uniform: the middle is 0.01
+    assert 1 <= block.A_log.exp().min() < 2
+    assert 15 < block.A_log.exp().max() <= 16.001
+
+
+def test_a_block_learns_to_remember_a_token():
+    torch.manual_seed(0)
+    block = Mamba2(16, state=8, head_width=8)
+    optimizer = torch.optim.AdamW(block.parameters(), lr=3e-2)
+    losses = []
+    for _ in range(60):
+        tokens = torch.randn(32, 6, 16)
+        loss = (block(tokens)[:, -1] - tokens[:, 2]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.75 * losses[0]
+    assert all(parameter.grad.isfinite().all() for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("options", [{"head_width": 7}, {"groups": 3}])
+def test_widths_that_do_not_divide_are_named(options):
+    with pytest.raises(ConfigError, match="must divide"):
+        Mamba2(24, **{"head_width": 6, **options})
+
+
+@pytest.mark.parametrize("count", [77, 150])
+def test_the_exported_block_computes_the_same_for_any_batch(count, tmp_path):
+    block = _block().float()
+    tokens = _tokens(count, batch=3).float()
+    program = torch.onnx.export(
+        block,
+        (tokens[:2],),
+        dynamo=True,
+        input_names=["tokens"],
+        dynamic_shapes={"tokens": {0: torch.export.Dim("batch")}},
+    )
+    program.save(tmp_path / "block.onnx")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "block.onnx", providers=["CPUExecutionProvider"]
+    )
+    for batch in (1, 3):
+        (actual,) = session.run(None, {"tokens": tokens[:batch].numpy()})
+        expected = block(tokens[:batch]).detach().numpy()
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
