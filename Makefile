@@ -1,0 +1,62 @@
+# serve: a running service.  test: the whole suite.  check: lint, formatting, types, import table.
+# Needs make, git, and Python >= 3.11 with its venv; everything else is installed into .venv*.
+
+PYTHON ?= python3
+PORT ?= $(or $(UMZERO_PORT),8000)
+# Not ?=: some shells export HOST as the machine's name.
+HOST = $(or $(UMZERO_HOST),127.0.0.1)
+BUNDLE ?= $(or $(UMZERO_BUNDLE),weights/birds)
+ARGS ?=
+
+SOURCES := $(shell find umzero service model -type f -not -path '*/__pycache__/*')
+# The pin stands in pyproject.toml alone.
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",.*/\1/p' pyproject.toml)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format clean
+
+help:
+	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
+	@echo "make test [ARGS='-k batcher']"
+	@echo "make check | format | clean"
+
+serve: .venv-serve/.installed
+	exec .venv-serve/bin/umzero serve --bundle "$(BUNDLE)" --host "$(HOST)" --port "$(PORT)"
+
+test: .venv/.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-serve build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find umzero service model tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed, not editable: what is served is what a user's `pip install .` gives.
+.venv-serve/.installed: pyproject.toml README.md LICENSE $(SOURCES)
+	$(call new_environment,.venv-serve)
+	.venv-serve/bin/python -m pip install --quiet .
+	touch $@
+
+# torch first and alone: no other requirement may choose its version.
+.venv/.installed: pyproject.toml
+	$(call new_environment,.venv)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	touch $@
+
+define new_environment
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "needs Python >= 3.11; $(PYTHON) is another: call make PYTHON=python3.12, say" >&2; exit 1; }
+$(PYTHON) -m venv $(1)
+@echo "installing into $(1): this takes a while the first time"
+endef
