@@ -1,0 +1,129 @@
+"""`umzero train`, `evaluate`, `export` and `verify`, as plain functions with typer annotations."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from model import bundle as bundles
+from model.errors import ConfigError, WeightsError
+
+BundleArgument = Annotated[Path, typer.Argument(help="a bundle's folder, such as weights/birds")]
+DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB's layout, or your own")]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="birds, folder or folder-resnet101")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="where the bundle goes")],
+    runs: Annotated[Path, typer.Option(help="caches and resumable states")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    hga: Annotated[bool, typer.Option(help="second-order statistics")] = True,
+    mim: Annotated[bool, typer.Option(help="the Mamba Interaction Module")] = True,
+    contrastive: Annotated[bool, typer.Option(help="the prototype contrastive loss")] = True,
+) -> None:
+    """Train a bundle; the same command goes on where a killed one stopped."""
+    from model.data.read import read
+    from model.training.recipes import recipe as find_recipe
+    from model.training.run import train as run
+
+    console = Console(stderr=True)
+    config = find_recipe(recipe, seed, hga, mim, contrastive)
+    console.print(f"reading {data}")
+    dataset = read(data)
+    command = f"umzero evaluate {out} --data {data}"
+    bundle = run(config, dataset, out, runs, command, _bar(console), console.print)
+    console.print(f"[green]bundle {bundle.path} written[/green], sha256 {bundle.sha256[:12]}")
+    if bundle.manifest.scores:
+        _print_scores(bundle.manifest.scores)
+
+
+def evaluate(
+    bundle: BundleArgument,
+    data: DataOption,
+    without: Annotated[str, typer.Option(help="hga or mim: zero that part's output")] = "",
+    baseline: Annotated[bool, typer.Option(help="score ESZSL as well")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score a bundle: CZSL; GZSL's U, S and H; the classical baseline beside it."""
+    from model.data.read import read
+    from model.training.evaluate import evaluate as run
+
+    if without not in ("", "hga", "mim"):
+        raise ConfigError(f"--without takes hga or mim, not {without!r}")
+    console = Console(stderr=True)
+    dataset = read(data)
+    with _bar(console)("images") as progress:
+        result = run(bundles.read(bundle), dataset, without, baseline, progress).to_json()
+    if as_json:
+        print(json.dumps(result))
+    else:
+        _print_scores(result)
+
+
+def export(
+    bundle: BundleArgument,
+    data: DataOption,
+) -> None:
+    """Write a bundle's ONNX graphs again from its safetensors, and check them on real images."""
+    from model.data.read import read
+    from model.export.onnx import export as write
+    from model.export.parity import check
+    from model.runtime.torch_backend import load_network
+    from model.training.run import parity_inputs
+
+    found = bundles.read(bundle)
+    network = load_network(found)
+    new = bundle / ".new"
+    try:
+        write(network, new)
+        parity = check(network, new, *parity_inputs(network, read(data)))
+        for file in new.iterdir():
+            file.replace(bundle / file.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    bundles.write(bundle, found.manifest, found.classes)
+    Console(stderr=True).print(f"ONNX equals torch: {parity}")
+
+
+def verify(bundle: BundleArgument) -> None:
+    """Check every file of a bundle against its sha256."""
+    found = bundles.read(bundle)
+    if problems := bundles.verify(found):
+        raise WeightsError(f"{bundle} is damaged: {'; '.join(problems)}")
+    print(f"{bundle}: {len(found.manifest.files)} files are as the manifest says")
+
+
+def _bar(console: Console):  # type: ignore[no-untyped-def]
+    @contextmanager
+    def bar(title: str) -> Iterator[object]:
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar
+
+
+def _print_scores(scores: dict[str, object]) -> None:
+    table = Table(title="per-class averages, percent")
+    for column in ("", "CZSL", "U", "S", "H"):
+        table.add_column(column, justify="right" if column else "left")
+    rows = {"UMZero": scores, "ESZSL": scores.get("baseline")}
+    if scores.get("without"):
+        rows = {f"UMZero without {scores['without']}": scores, "ESZSL": scores.get("baseline")}
+    for name, row in rows.items():
+        if isinstance(row, dict):
+            table.add_row(name, *(f"{100 * row[key]:.1f}" for key in ("czsl", "u", "s", "h")))
+    console = Console()
+    console.print(table)
+    if "changed" in scores:
+        console.print(f"top-1 changes on {scores['changed']:.1%} of the test photographs")

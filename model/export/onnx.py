@@ -1,0 +1,82 @@
+"""A bundle's network as two ONNX graphs: `embed.onnx` and `prototypes.onnx`."""
+
+import copy
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from model.nn.backbone import fold_batch_norm
+from model.nn.umzero import UMZero
+
+# Pinned, so that the same code writes the same graph: the first one with everything that is needed.
+OPSET = 20
+EMBED = "embed.onnx"
+PROTOTYPES = "prototypes.onnx"
+
+
+class _Embed(nn.Module):
+    def __init__(self, network: UMZero) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return tuple(self.network(images))
+
+
+class _Prototypes(nn.Module):
+    def __init__(self, network: UMZero) -> None:
+        super().__init__()
+        self.unit = network.prototype_unit
+
+    def forward(self, class_attributes: Tensor) -> Tensor:
+        prototypes: Tensor = self.unit(class_attributes)
+        return prototypes
+
+
+def export(network: UMZero, folder: Path) -> None:
+    """Write both graphs, with batch normalisation folded away and a free batch size.
+
+    `embed.onnx`: `images` uint8 (B, S, S, 3) -> `embedding` (B, D), `attributes` (B, A),
+    `maps` (B, T, h, w). `prototypes.onnx`: `class_attributes` float32 (C, A) -> `prototypes` (C, D).
+    """
+    network = copy.deepcopy(network).eval()
+    network.backbone = fold_batch_norm(network.backbone)
+    size, attributes = network.config.backbone.input_size, len(network.minimum)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(
+        _Embed(network),
+        torch.zeros(2, size, size, 3, dtype=torch.uint8),
+        folder / EMBED,
+        "images",
+        ("embedding", "attributes", "maps"),
+    )
+    _write(
+        _Prototypes(network),
+        torch.zeros(2, attributes),
+        folder / PROTOTYPES,
+        "class_attributes",
+        ("prototypes",),
+    )
+
+
+def _write(
+    module: nn.Module, example: Tensor, path: Path, input_name: str, outputs: tuple[str, ...]
+) -> None:
+    with warnings.catch_warnings():
+        # The exporter warns of its own deprecations; none concerns the graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            path,
+            input_names=[input_name],
+            output_names=list(outputs),
+            dynamic_shapes=({0: Dim("batch", min=1)},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )

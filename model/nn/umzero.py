@@ -1,0 +1,160 @@
+"""The whole network on one page: images -> CNN -> HGA, MIM -> one embedding; sheets -> prototypes.
+
+    images ── backbone ── pooled map ──────────────┐
+                 │                                 ├── global head ──┐
+                 ├── HGA: covariances ─────────────┘                 ├── unit embedding (B, D)
+                 └── MIM: visual + attribute tokens ── attributes ───┘
+    sheets ── prototype unit ── unit prototypes (C, D)
+
+The embedding never depends on the classes.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import ModelConfig
+from model.nn.backbone import Backbone, build_backbone
+from model.nn.hga import HGA
+from model.nn.mim import MIM
+from model.nn.prototypes import PrototypeUnit
+from model.sheets import AttributeSpace
+
+
+@dataclass(frozen=True, eq=False)
+class AttributeLayout:
+    """What the network must know of the attributes: (A,) each; `groups` are numbered from 0, and
+    are the attribute tokens."""
+
+    groups: tuple[int, ...]
+    minimum: Tensor
+    maximum: Tensor
+
+    @classmethod
+    def of(cls, space: AttributeSpace) -> Self:
+        return cls(space.tokens, torch.from_numpy(space.minimum), torch.from_numpy(space.maximum))
+
+
+class Output(NamedTuple):
+    embedding: Tensor  # (B, D), unit rows
+    attributes: Tensor  # (B, A), on the sheet's scale
+    maps: Tensor  # (B, T, h, w), each summing to 1
+
+
+class Features(NamedTuple):
+    """What the frozen backbone yields for the heads; training caches these."""
+
+    pooled: Tensor  # (B, C)
+    maps: dict[str, Tensor]  # {stage: (B, C, h, w)}, what HGA and MIM read
+
+    def rows(self, chosen: Tensor | slice) -> "Features":
+        """Some of the images."""
+        return Features(self.pooled[chosen], {s: m[chosen] for s, m in self.maps.items()})
+
+
+class UMZero(nn.Module):
+    """The network. `without` ("hga", "mim") zeroes that part's output: for ablation."""
+
+    def __init__(
+        self, config: ModelConfig, layout: AttributeLayout, pretrained: bool = True
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone: Backbone = build_backbone(config.backbone, pretrained)
+        stages = config.backbone.stages
+        channels = dict(zip(stages, self.backbone.channels, strict=True))
+        self.grids = dict(zip(stages, self.backbone.grids, strict=True))
+        count, dim = len(layout.groups), config.prototypes.embedding_dim
+        width = channels[stages[-1]]
+
+        self.prototype_unit = PrototypeUnit(
+            layout.groups, layout.minimum, layout.maximum, dim, config.prototypes.exponent
+        )
+        self.pooled_mean: Tensor
+        self.mim_weight: Tensor
+        self.register_buffer("pooled_mean", torch.zeros(width))
+        self.register_buffer("mim_weight", torch.tensor(0.5))
+        self.hga = HGA(config.hga, channels) if config.hga.enabled else None
+        self.global_head = nn.Linear(
+            width + (self.hga.width if self.hga else 0), dim, bias=False
+        )
+        self.mim = (
+            MIM(config.mim, channels, self.grids, layout.groups) if config.mim.enabled else None
+        )
+        self.attribute_head = nn.Linear(dim, count)
+        self.minimum: Tensor
+        self.maximum: Tensor
+        self.register_buffer("minimum", layout.minimum.float())
+        self.register_buffer("maximum", layout.maximum.float())
+        self.tokens = max(layout.groups) + 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the attribute maps."""
+        return self.mim.grid if self.mim else self.grids[self.config.backbone.stages[-1]]
+
+    def features(self, images: Tensor) -> Features:
+        """(B, S, S, 3) uint8 RGB -> what the heads read."""
+        maps = self.backbone(images.permute(0, 3, 1, 2).float())
+        named = dict(zip(self.config.backbone.stages, maps, strict=True))
+        read = set(self.config.hga.stages if self.hga else ()) | set(
+            self.config.mim.stages if self.mim else ()
+        )
+        return Features(maps[-1].mean(dim=(2, 3)), {s: named[s] for s in stages_in(named, read)})
+
+    def first_order(self, pooled: Tensor) -> Tensor:
+        """(B, C) -> (B, C): square root, unit length, centred."""
+        return functional.normalize(pooled.clamp_min(1e-12).sqrt(), dim=-1) - self.pooled_mean
+
+    def global_features(self, features: Features, without: str = "") -> Tensor:
+        """(B, F): the first-order part and HGA's, weighted by their number of kernels."""
+        pooled = self.first_order(features.pooled)
+        if self.hga is None:
+            return pooled
+        second = self.hga(features.maps)
+        if without == "hga":
+            second = torch.zeros_like(second)
+        kernels = 1 + len(self.config.hga.stages)
+        return torch.cat([pooled, second * (kernels - 1) ** 0.5], dim=-1) / kernels**0.5
+
+    def local_embedding(self, attributes: Tensor) -> Tensor:
+        """MIM's predicted attributes (B, A) -> (B, D) unit rows, as the prototypes are made."""
+        return functional.normalize(self.prototype_unit.project(attributes), dim=-1)
+
+    def head(self, features: Features, without: str = "") -> Output:
+        """What follows the backbone."""
+        embedding = functional.normalize(
+            self.global_head(self.global_features(features, without)), dim=-1
+        )
+        if self.mim is not None:
+            interaction = self.mim(features.maps)
+            local = self.local_embedding(interaction.attributes)
+            if without == "mim":
+                local = torch.zeros_like(local)
+            embedding = functional.normalize(embedding + self.mim_weight * local, dim=-1)
+            maps = interaction.maps
+        else:
+            height, width = self.grid
+            maps = embedding.new_full(
+                (len(embedding), self.tokens, height, width), 1 / (height * width)
+            )
+        attributes = self.attribute_head(embedding)
+        return Output(
+            embedding, torch.minimum(torch.maximum(attributes, self.minimum), self.maximum), maps
+        )
+
+    def forward(self, images: Tensor, without: str = "") -> Output:
+        return self.head(self.features(images), without)
+
+    def prototypes(self, class_attributes: Tensor) -> Tensor:
+        """(C, A) complete sheets -> (C, D) unit rows."""
+        prototypes: Tensor = self.prototype_unit(class_attributes)
+        return prototypes
+
+
+def stages_in(maps: dict[str, Tensor], read: set[str]) -> list[str]:
+    """The stages of `maps` that are read, in their own order."""
+    return [stage for stage in maps if stage in read]

@@ -1,0 +1,71 @@
+"""From embeddings to ranked classes, in numpy. B images, C classes, D embedding."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.runtime.base import F32
+
+
+def cosine_logits(embedding: F32, prototypes: F32, temperature: float) -> F32:
+    """Cosines of unit rows, divided by the temperature.
+
+    Args:
+        embedding: (B, D), unit rows.
+        prototypes: (C, D), unit rows.
+        temperature: > 0.
+
+    Returns:
+        (B, C)
+    """
+    return (embedding @ prototypes.T) / np.float32(temperature)
+
+
+def calibrated_stacking(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> F32:
+    """Lower the scores of seen classes so that unseen ones get a fair chance.
+
+    Args:
+        logits: (B, C) class scores, in the units gamma was tuned in.
+        is_seen: (C,) True where class c was in the training set.
+        gamma: what to subtract from seen scores; 0 changes nothing.
+
+    Returns:
+        (B, C) new scores; the input is not modified.
+
+    Raises:
+        ValueError: is_seen does not have one entry per column of logits.
+
+    Source: Chao et al., ECCV 2016, arXiv:1605.04253.
+    """
+    if is_seen.shape != logits.shape[-1:]:
+        raise ValueError(f"is_seen has shape {is_seen.shape}, logits {logits.shape}")
+    return logits - np.float32(gamma) * is_seen.astype(np.float32)
+
+
+def softmax(logits: F32) -> F32:
+    """Probabilities along the last axis. -inf stands for a class that is no candidate.
+
+    Raises:
+        ValueError: a row has no finite entry.
+    """
+    highest = logits.max(axis=-1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise ValueError("a row of logits has no finite highest entry")
+    powers = np.exp(logits - highest)
+    result: F32 = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def top_k(scores: F32, k: int) -> NDArray[np.intp]:
+    """Indices of the k highest of (C,) scores, best first; of equal scores the first comes first.
+
+    k is clamped to C. Takes O(C + k log k): no full sort.
+    """
+    k = min(k, len(scores))
+    if k < len(scores):
+        bound = np.partition(scores, len(scores) - k)[len(scores) - k]
+        above = np.flatnonzero(scores > bound)
+        ties = np.flatnonzero(scores == bound)[: k - len(above)]
+        chosen = np.sort(np.concatenate([above, ties]))
+    else:
+        chosen = np.arange(len(scores))
+    return chosen[np.argsort(-scores[chosen], kind="stable")]

@@ -1,0 +1,54 @@
+"""Networks and training states as safetensors: nothing is pickled, nothing half written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write every parameter and buffer."""
+    _save({k: v.contiguous() for k, v in network.state_dict().items()}, path, {})
+
+
+def save_state(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, extra: dict[str, Any]
+) -> None:
+    """Write a resumable state: the network's parameters, the optimizer's moments, and `extra`."""
+    tensors = {f"network/{k}": v.contiguous() for k, v in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(v) for name, v in moments.items()}
+    _save(tensors, path, {"extra": json.dumps(extra)})
+
+
+def load_state(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Read what `save_state` wrote into both; returns `extra`, or None where there is no file."""
+    if not path.is_file():
+        return None
+    tensors = load_file(path)
+    network.load_state_dict(
+        {k.removeprefix("network/"): v for k, v in tensors.items() if k.startswith("network/")}
+    )
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            _, index, name = key.split("/")
+            moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(
+        {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    with safe_open(path, "pt") as file:
+        extra: dict[str, Any] = json.loads(file.metadata()["extra"])
+    return extra
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    temporary = path.with_suffix(".new")
+    save_file(tensors, temporary, metadata=metadata)
+    temporary.replace(path)

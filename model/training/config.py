@@ -1,0 +1,39 @@
+"""What a training run is told: frozen dataclasses. Everything with several candidates is chosen on
+the validation classes."""
+
+from dataclasses import dataclass, field
+
+from model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class ClosedFormConfig:
+    """Candidates of the two ridges of the closed-form start (ESZSL's gamma and lambda)."""
+
+    image_ridges: tuple[float, ...] = (0.5, 2.0, 8.0)
+    class_ridges: tuple[float, ...] = (0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class MIMTrainingConfig:
+    """Gradient training of MIM on cached features."""
+
+    epochs: int = 4  # at most; the best is chosen
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1  # share of the steps
+    temperature: float = 0.1  # divides cosines in the losses
+    contrastive_weight: float = 0.3  # 0 switches the prototype contrastive loss off
+    weights: tuple[float, ...] = (0.3, 0.5, 0.7)  # candidates of MIM's share in the embedding
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    closed_form: ClosedFormConfig = field(default_factory=ClosedFormConfig)
+    mim: MIMTrainingConfig = field(default_factory=MIMTrainingConfig)
+    seed: int = 0
+    licence: str = ""

@@ -1,0 +1,152 @@
+"""Score a bundle on a data set as the field does: CZSL; GZSL's U, S and H; the baseline beside it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import bundle as bundles
+from model.data.types import ZeroShotData
+from model.errors import DatasetError
+from model.nn.umzero import UMZero
+from model.runtime.base import F32
+from model.runtime.torch_backend import load_network
+from model.scoring import calibrated_stacking, cosine_logits
+from model.training.baseline import Scores, baseline_features, baseline_scores, scores
+from model.training.features import Progress, batches_of_inputs
+from model.training.heads import columns_of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `umzero evaluate` prints. `changed` is the share of test photographs whose best class
+    (of all, after calibrated stacking) differs once a part is left out."""
+
+    scores: Scores
+    baseline: Scores | None
+    without: str = ""
+    changed: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        result: dict[str, Any] = dict(asdict(self.scores))
+        if self.baseline is not None:
+            result["baseline"] = asdict(self.baseline)
+        if self.changed is not None:
+            result |= {"without": self.without, "changed": self.changed}
+        return result
+
+
+@torch.inference_mode()
+def evaluate(
+    bundle: bundles.Bundle,
+    data: ZeroShotData,
+    without: str = "",
+    baseline: bool = True,
+    progress: Progress = lambda *_: None,
+) -> Evaluation:
+    """Run the bundle's network over the test images, from the files' own pixels.
+
+    Args:
+        without: "hga" or "mim": zero that part's output, and count what changes.
+        baseline: also score ESZSL; reads the training images as well, and all mirror images.
+
+    Raises:
+        DatasetError: the data set's attributes or seen classes aren't the bundle's.
+    """
+    _check_fits(bundle, data)
+    network = load_network(bundle)
+    classes = (*data.seen, *data.unseen)
+    tests = np.concatenate([data.test_seen, data.test_unseen])
+    images = np.arange(len(data.images)) if baseline else tests
+    pass_ = _run(network, data.images, images, np.isin(images, tests), without, baseline, progress)
+    order = np.searchsorted(np.sort(tests), tests) if baseline else np.arange(len(tests))
+
+    prototypes = network.prototypes(torch.from_numpy(data.class_attributes[list(classes)])).numpy()
+    truth = columns_of(data.labels[tests], classes)
+    is_seen = np.isin(classes, data.seen)
+    manifest = bundle.manifest
+
+    def logits_of(embedding: F32) -> F32:
+        return cosine_logits(embedding[order], prototypes, manifest.temperature)
+
+    logits = logits_of(pass_.embedding)
+    changed = None
+    if without:
+        ablated = logits_of(pass_.ablated)
+        changed = float(
+            np.mean(
+                _best(logits, is_seen, manifest.gamma) != _best(ablated, is_seen, manifest.gamma)
+            )
+        )
+        logits = ablated
+    return Evaluation(
+        scores(logits, truth, is_seen, manifest.gamma),
+        baseline_scores(data, manifest.attributes, pass_.baseline) if baseline else None,
+        without,
+        changed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    embedding: F32  # (test images, D), in the order of the pass
+    ablated: F32  # the same without a part
+    baseline: torch.Tensor  # (all images, C)
+
+
+def _run(
+    network: UMZero,
+    paths: tuple[Path, ...],
+    images: NDArray[np.int64],
+    is_test: NDArray[np.bool_],
+    without: str,
+    baseline: bool,
+    progress: Progress,
+) -> _Pass:
+    embedding, ablated, pooled = [], [], []
+    size = network.config.backbone.input_size
+    progress(0, len(images))
+    for rows, pixels in batches_of_inputs(tuple(paths[i] for i in images), size):
+        batch = torch.from_numpy(pixels)
+        features = network.features(batch)
+        test = torch.from_numpy(is_test[rows])
+        if test.any():
+            chosen = features.rows(test)
+            embedding.append(network.head(chosen).embedding.numpy())
+            if without:
+                ablated.append(network.head(chosen, without).embedding.numpy())
+        if baseline:
+            mirror = network.features(batch.flip(2)).pooled
+            pooled.append(baseline_features(features.pooled, mirror))
+        progress(rows.stop, len(images))
+    return _Pass(
+        np.concatenate(embedding),
+        np.concatenate(ablated) if without else np.empty(0, np.float32),
+        torch.cat(pooled) if baseline else torch.empty(0),
+    )
+
+
+def _best(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> NDArray[np.intp]:
+    return calibrated_stacking(logits, is_seen, gamma).argmax(axis=1)
+
+
+def _check_fits(bundle: bundles.Bundle, data: ZeroShotData) -> None:
+    problems = []
+    if data.attribute_names != bundle.manifest.attributes.names:
+        problems.append(
+            f"it has {len(data.attribute_names)} attributes, the bundle "
+            f"{len(bundle.manifest.attributes)}, or they have other names or another order"
+        )
+    ours = {c.class_id for c in bundle.classes}
+    theirs = {data.class_names[c] for c in data.seen}
+    problems += [f"class {name} is seen in only one of them" for name in sorted(ours ^ theirs)]
+    if not len(data.test_unseen) or not len(data.test_seen):
+        problems.append("it needs test images of seen and of unseen classes")
+    if problems:
+        raise DatasetError(
+            f"{data.name} can't score the bundle {bundle.name}; give the data it was trained on",
+            tuple(problems),
+        )

@@ -1,0 +1,145 @@
+"""Fits everything that follows the frozen backbone, for a given set of training classes.
+
+Used twice in a run: without the validation classes, to choose; with all seen classes, to keep.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from model.data.types import ZeroShotData
+from model.nn.umzero import Features, UMZero
+from model.training.closed_form import Ridge, class_side, one_against_rest
+from model.training.features import VIEWS, FeatureStore
+
+CHUNK = 256  # images at a time through HGA
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """The training images of some classes, in all views."""
+
+    features: Features  # (V N, ...)
+    labels: Tensor  # (V N,), rows of class_attributes
+    class_attributes: Tensor  # (C, A)
+
+
+def training_set(
+    data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...]
+) -> TrainingSet:
+    """All views of the training images whose class is among `classes`."""
+    images = data.train[np.isin(data.labels[data.train], classes)]
+    row_of = {c: row for row, c in enumerate(classes)}
+    labels = torch.tensor([row_of[int(c)] for c in data.labels[images]])
+    views = [store.read(images, view) for view in range(VIEWS)]
+    return TrainingSet(
+        Features(
+            torch.cat([v.pooled for v in views]),
+            {stage: torch.cat([v.maps[stage] for v in views]) for stage in views[0].maps},
+        ),
+        labels.repeat(VIEWS),
+        torch.from_numpy(data.class_attributes[list(classes)]),
+    )
+
+
+class GlobalHead:
+    """The closed-form start: centres, HGA's reduction and ESZSL, over one training set.
+
+    Building it sets `network`'s centres, HGA and prototype unit; `fit` sets the global head.
+    """
+
+    @torch.no_grad()
+    def __init__(self, network: UMZero, training: TrainingSet) -> None:
+        self.network = network
+        self.labels = training.labels
+        network.eval()
+        network.prototype_unit.start_from_classes(training.class_attributes)
+        network.pooled_mean.zero_()
+        network.pooled_mean.copy_(network.first_order(training.features.pooled).mean(dim=0))
+        if network.hga is not None:
+            once = len(training.labels) // VIEWS  # mirroring moves no channel statistics
+            for stage in network.hga.stages:
+                network.hga.pool(stage).start_from_pca(training.features.maps[stage][:once])
+            network.hga.mean.zero_()
+            total = sum(network.hga(part.maps).sum(dim=0) for part in chunks(training.features))
+            network.hga.mean.copy_(total / len(training.labels))
+        self.ridge = Ridge(
+            torch.cat([network.global_features(part) for part in chunks(training.features)])
+        )
+        self.class_rows = network.prototype_unit.normalise(training.class_attributes)
+
+    @torch.no_grad()
+    def fit(self, image_ridge: float, class_ridge: float) -> None:
+        """Solve for the global head."""
+        project = self.network.prototype_unit.project.weight.double()  # (D, A)
+        targets = one_against_rest(self.labels, len(self.class_rows)) @ (
+            class_side(self.class_rows, class_ridge) @ project.T
+        )
+        weight = self.ridge.solve(targets, image_ridge).T  # (D, F)
+        self.network.global_head.weight.copy_(weight / weight.norm() * len(weight) ** 0.5)
+
+
+@torch.no_grad()
+def scale_visual_tokens(network: UMZero, features: Features) -> None:
+    """Give every channel of MIM's visual tokens unit deviation."""
+    mim = network.mim
+    assert mim is not None
+    deviation = mim.visual_tokens(features.maps).flatten(0, 1).std(dim=0)
+    mim.scale.copy_(1 / deviation.clamp_min(1e-6))
+
+
+@torch.no_grad()
+def fit_attribute_head(network: UMZero, training: TrainingSet, ridge: float = 1.0) -> None:
+    """Regress the sheets' values on the embedding, for the attribute scores of an image.
+
+    Lower than the sheets' own spread where the image says little: least squares shrinks.
+    """
+    embedding = embed(network, training.features)
+    sheets = training.class_attributes[training.labels].double()
+    mean = sheets.mean(dim=0)
+    weight = Ridge(embedding - embedding.mean(dim=0)).solve(sheets - mean, ridge).T  # (A, D)
+    network.attribute_head.weight.copy_(weight)
+    network.attribute_head.bias.copy_(mean - weight @ embedding.mean(dim=0).double())
+
+
+@torch.no_grad()
+def embed(network: UMZero, features: Features) -> Tensor:
+    """(N, D) unit rows."""
+    return torch.cat([network.head(part).embedding for part in chunks(features)])
+
+
+@torch.no_grad()
+def parts(network: UMZero, features: Features) -> tuple[Tensor, Tensor | None]:
+    """The two unit vectors that the embedding is the weighted sum of: global, MIM's (N, D)."""
+    whole = [
+        functional.normalize(network.global_head(network.global_features(part)), dim=-1)
+        for part in chunks(features)
+    ]
+    if network.mim is None:
+        return torch.cat(whole), None
+    return torch.cat(whole), mim_embedding(network, features)
+
+
+@torch.no_grad()
+def mim_embedding(network: UMZero, features: Features) -> Tensor:
+    """(N, D) unit rows, of MIM alone."""
+    assert network.mim is not None
+    return torch.cat(
+        [network.local_embedding(network.mim(part.maps).attributes) for part in chunks(features)]
+    )
+
+
+def chunks(features: Features) -> Iterator[Features]:
+    for start in range(0, len(features.pooled), CHUNK):
+        yield features.rows(slice(start, start + CHUNK))
+
+
+def columns_of(labels: NDArray[np.int64], classes: tuple[int, ...]) -> NDArray[np.int64]:
+    """Class indices -> columns of a score matrix whose columns are `classes`."""
+    column = {c: i for i, c in enumerate(classes)}
+    return np.array([column[int(c)] for c in labels], np.int64)

@@ -1,0 +1,50 @@
+"""Recipes: what `umzero train NAME` runs. Add one, and the command knows it."""
+
+from dataclasses import replace
+
+from model.config import BackboneConfig, HGAConfig, MIMConfig, ModelConfig
+from model.errors import ConfigError
+from model.training.config import TrainingConfig
+
+EFFICIENTNET_LITE0 = ModelConfig()
+
+# The field's standard; for a GPU.
+RESNET101 = ModelConfig(
+    backbone=BackboneConfig("resnet101", 448, ("layer3", "layer4")),
+    hga=HGAConfig(stages=("layer3", "layer4"), channels=(96, 96)),
+    mim=MIMConfig(stages=("layer4",), width=256),
+)
+
+RECIPES = {
+    "birds": TrainingConfig(
+        model=EFFICIENTNET_LITE0,
+        licence=(
+            "The network was trained on photographs and attributes of CUB-200-2011 (Wah et al., "
+            "California Institute of Technology, 2011), which is given out for research."
+        ),
+    ),
+    "folder": TrainingConfig(model=EFFICIENTNET_LITE0),
+    "folder-resnet101": TrainingConfig(model=RESNET101),
+}
+
+
+def recipe(
+    name: str, seed: int, hga: bool = True, mim: bool = True, contrastive: bool = True
+) -> TrainingConfig:
+    """A recipe by its name, with parts switched off for ablation.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    config = RECIPES[name]
+    model = replace(
+        config.model,
+        hga=replace(config.model.hga, enabled=hga),
+        mim=replace(config.model.mim, enabled=mim),
+    )
+    weight = config.mim.contrastive_weight if contrastive else 0.0
+    return replace(
+        config, model=model, seed=seed, mim=replace(config.mim, contrastive_weight=weight)
+    )

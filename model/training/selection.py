@@ -1,0 +1,182 @@
+"""Every choice of a run, made on the validation classes: classes that the final network is trained
+on, held out here to stand for unseen ones. No image and no class of the test sets is read."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from model.data.types import ZeroShotData
+from model.metrics import best_gamma, czsl, gzsl
+from model.nn.umzero import UMZero
+from model.runtime.base import F32
+from model.scoring import calibrated_stacking, softmax
+from model.training.config import TrainingConfig
+from model.training.features import FeatureStore
+from model.training.heads import (
+    GlobalHead,
+    columns_of,
+    mim_embedding,
+    parts,
+    scale_visual_tokens,
+    training_set,
+)
+from model.training.loop import train_mim
+
+HELD_OUT = 5  # one in so many training images of each class stands for the test-seen images
+TEMPERATURES = tuple(float(t) for t in np.geomspace(0.01, 0.3, 25))
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen. `gamma` is in units of cosines; `czsl` and `h` are validation's."""
+
+    image_ridge: float
+    class_ridge: float
+    gamma: float
+    temperature: float
+    czsl: float
+    h: float
+    epochs: int = 0
+    mim_weight: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"validation CZSL {self.czsl:.3f}, H {self.h:.3f} (image ridge {self.image_ridge:g}, "
+            f"class ridge {self.class_ridge:g}, MIM's weight {self.mim_weight:g})"
+        )
+
+    @property
+    def merit(self) -> float:
+        """What is maximised."""
+        return (self.czsl + self.h) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationTask:
+    """Zero-shot classification inside the training data."""
+
+    data: ZeroShotData  # its `train` lacks the held-out images
+    classes: tuple[int, ...]  # trained on, then validation classes: the columns
+    trained: tuple[int, ...]
+    images: NDArray[np.int64]  # scored
+    truth: NDArray[np.int64]  # (N,), columns
+    is_seen: NDArray[np.bool_]  # (C,)
+
+
+def validation_task(data: ZeroShotData) -> ValidationTask:
+    """Split the seen classes' training images: held-out classes, held-out images, the rest."""
+    trained = tuple(c for c in data.seen if c not in data.validation)
+    held = np.concatenate([data.train[data.labels[data.train] == c][::HELD_OUT] for c in trained])
+    pseudo_unseen = data.train[np.isin(data.labels[data.train], data.validation)]
+    images = np.concatenate([held, pseudo_unseen])
+    classes = (*trained, *data.validation)
+    return ValidationTask(
+        data=replace(data, train=np.setdiff1d(data.train, held)),
+        classes=classes,
+        trained=trained,
+        images=images,
+        truth=columns_of(data.labels[images], classes),
+        is_seen=np.isin(classes, trained),
+    )
+
+
+def choose(
+    network: UMZero,
+    data: ZeroShotData,
+    store: FeatureStore,
+    config: TrainingConfig,
+    folder: Path,
+    report: Report = lambda _: None,
+) -> Choice:
+    """Train without the validation classes, score them, and pick.
+
+    Args:
+        network: changed in place; its state afterwards means nothing.
+        folder: for MIM's resumable states.
+        report: told of each finished step, in a line.
+    """
+    task = validation_task(data)
+    training = training_set(task.data, store, task.trained)
+    scored = store.read(task.images)
+    head = GlobalHead(network, training)
+    prototypes = network.prototypes(
+        torch.from_numpy(data.class_attributes[list(task.classes)])
+    ).detach()
+
+    candidates = []
+    for ridges in product(config.closed_form.image_ridges, config.closed_form.class_ridges):
+        head.fit(*ridges)
+        candidates.append(_score(parts(network, scored)[0] @ prototypes.T, task, *ridges))
+    best = max(candidates, key=lambda choice: choice.merit)
+    report(f"closed form: {best}")
+    if network.mim is None:
+        return best
+
+    ridges = (best.image_ridge, best.class_ridge)
+    head.fit(*ridges)
+    whole = parts(network, scored)[0]
+    scale_visual_tokens(network, training.features)
+
+    def after_epoch(epoch: int, loss: float) -> list[dict[str, float]]:
+        local = mim_embedding(network, scored)
+        choices = [
+            replace(
+                _score(normalize(whole + weight * local, dim=-1) @ prototypes.T, task, *ridges),
+                epochs=epoch,
+                mim_weight=weight,
+            )
+            for weight in config.mim.weights
+        ]
+        report(f"MIM, epoch {epoch}, loss {loss:.3f}: {max(choices, key=lambda c: c.merit)}")
+        return [asdict(choice) for choice in choices]
+
+    records = train_mim(
+        network,
+        training.features.maps,
+        training.labels,
+        training.class_attributes,
+        config.mim,
+        config.mim.epochs,
+        config.seed,
+        folder / "validation.safetensors",
+        after_epoch,
+    )
+    return max(
+        (Choice(**record) for records_of in records for record in records_of),
+        key=lambda choice: choice.merit,
+    )
+
+
+def _score(cosines: Tensor, task: ValidationTask, image_ridge: float, class_ridge: float) -> Choice:
+    logits = cosines.numpy().astype(np.float32)
+    gamma = best_gamma(logits, task.truth, task.is_seen)
+    unseen = ~task.is_seen[task.truth]
+    return Choice(
+        image_ridge,
+        class_ridge,
+        gamma,
+        _temperature(logits, task, gamma),
+        czsl(logits[unseen], task.truth[unseen], np.flatnonzero(~task.is_seen)),
+        gzsl(logits, task.truth, task.is_seen, gamma)[2],
+    )
+
+
+def _temperature(cosines: F32, task: ValidationTask, gamma: float) -> float:
+    """The temperature with the best likelihood of the truth after calibrated stacking."""
+    stacked = calibrated_stacking(cosines, task.is_seen, gamma)
+    rows = np.arange(len(task.truth))
+
+    def loss(temperature: float) -> float:
+        chance = softmax(stacked / np.float32(temperature))[rows, task.truth]
+        return float(-np.log(np.maximum(chance, 1e-12)).mean())
+
+    return min(TEMPERATURES, key=loss)
