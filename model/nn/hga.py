@@ -63,7 +63,7 @@ def upper_triangle(matrices: Tensor) -> Tensor:
         (B, C (C + 1) / 2), entries off the diagonal times sqrt(2).
     """
     rows, columns = torch.triu_indices(*matrices.shape[-2:], device=matrices.device)
-    scale = torch.where(rows == columns, 1.0, 2.0**0.5).to(matrices.dtype)
+    scale = (rows != columns).to(matrices.dtype) * (2.0**0.5 - 1) + 1
     return matrices[:, rows, columns] * scale
 
 

@@ -1,0 +1,211 @@
+"""The whole way from photographs to a bundle, on small drawn images and with the real backbone."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import bundle as bundles
+from model.data.read import read
+from model.data.types import ZeroShotData
+from model.errors import DatasetError, ParityError
+from model.export import parity
+from model.runtime.torch_backend import TorchBackend, load_network
+from model.training import loop, run, selection
+from model.training.config import TrainingConfig
+from model.training.evaluate import evaluate
+from model.training.features import Progress, extract
+from model.training.selection import validation_task
+
+
+@contextmanager
+def quiet(title: str) -> Iterator[Progress]:
+    yield lambda *_: None
+
+
+def train(config: TrainingConfig, data: ZeroShotData, folder: Path) -> bundles.Bundle:
+    return run.train(config, data, folder / "shapes", folder / "runs", "a test", quiet, str)
+
+
+@pytest.fixture(scope="module")
+def data(shapes_dir: Path) -> ZeroShotData:
+    return read(shapes_dir)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    data: ZeroShotData, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bundles.Bundle, Path]:
+    from tests.model.training.conftest import small_config
+
+    folder = tmp_path_factory.mktemp("trained")
+    config = small_config.__wrapped__()
+    return train(config, data, folder), folder
+
+
+def test_a_run_ends_with_a_bundle_whose_files_and_scores_hold(
+    trained: tuple[bundles.Bundle, Path], data: ZeroShotData
+) -> None:
+    bundle, _ = trained
+    assert bundles.verify(bundle) == ()
+    names = {"model.safetensors", "embed.onnx", "prototypes.onnx", "classes.json"}
+    assert set(bundle.manifest.files) == names
+    assert [c.class_id for c in bundle.classes] == [data.class_names[c] for c in data.seen]
+    scores = evaluate(bundle, data).to_json()
+    recorded = dict(bundle.manifest.scores)
+    assert recorded.pop("command") == "a test"
+    assert recorded == scores
+
+
+def test_unseen_shapes_are_recognised_far_above_chance(
+    trained: tuple[bundles.Bundle, Path],
+) -> None:
+    assert trained[0].manifest.scores["czsl"] >= 0.8  # chance: 0.5 of two classes
+
+
+def test_the_torch_backend_serves_what_the_network_computes(
+    trained: tuple[bundles.Bundle, Path],
+) -> None:
+    bundle, _ = trained
+    backend = TorchBackend(bundle, "cpu", "auto", 0)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    embedded = backend.embed(images)
+    with torch.no_grad():
+        expected = load_network(bundle)(torch.from_numpy(images))
+    np.testing.assert_allclose(embedded.embedding, expected.embedding, atol=1e-6)
+    info = backend.info
+    assert embedded.embedding.shape == (2, info.embedding_dim)
+    assert embedded.attributes.shape == (2, info.attribute_count)
+    assert embedded.maps.shape == (2, info.token_count, *info.grid)
+
+
+def test_leaving_a_part_out_is_counted_in_changed_answers(
+    trained: tuple[bundles.Bundle, Path], data: ZeroShotData
+) -> None:
+    result = evaluate(trained[0], data, without="hga", baseline=False).to_json()
+    assert result["without"] == "hga"
+    assert 0 < result["changed"] <= 1
+    assert "baseline" not in result
+
+
+def test_a_damaged_file_is_named(trained: tuple[bundles.Bundle, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0].path, copy)
+    weights = copy / "model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.write_bytes(raw)
+    (problem,) = bundles.verify(bundles.read(copy))
+    assert problem.startswith("model.safetensors has sha256")
+
+
+def test_a_run_that_is_killed_ends_where_an_uninterrupted_one_does(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    # Dies after the features' first rows, then after each saved epoch, until nothing is left to do.
+    real_save, real_progress = loop.save_state, "progress"
+
+    def save_and_die(*args: object) -> None:
+        real_save(*args)
+        raise Killed
+
+    monkeypatch.setattr(loop, "save_state", save_and_die)
+    deaths = 0
+    while True:
+        try:
+            bundle = train(small_config, data, tmp_path)
+            break
+        except Killed:
+            deaths += 1
+            assert deaths < 10
+    assert deaths >= small_config.mim.epochs
+    uninterrupted, _ = trained
+    assert bundle.manifest.files == uninterrupted.manifest.files
+    assert real_progress
+
+
+def test_features_go_on_from_the_last_finished_rows(
+    data: ZeroShotData,
+    trained: tuple[bundles.Bundle, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = load_network(trained[0])
+    whole = extract(network, data.images, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def die(done: int, total: int) -> None:
+        if 0 < done < total:
+            raise Killed
+
+    with pytest.raises(Killed):
+        extract(network, data.images, tmp_path / "cut", die)
+    seen: list[int] = []
+    cut = extract(network, data.images, tmp_path / "cut", lambda done, _: seen.append(done))
+    assert seen[0] > 0
+    np.testing.assert_array_equal(cut.pooled, whole.pooled)
+    for stage, maps in whole.maps.items():
+        np.testing.assert_array_equal(cut.maps[stage], maps)
+
+
+def test_no_choice_reads_a_test_image_or_an_unseen_class(data: ZeroShotData) -> None:
+    task = validation_task(data)
+    tests = {*data.test_seen.tolist(), *data.test_unseen.tolist()}
+    assert not tests & {*task.images.tolist(), *task.data.train.tolist()}
+    assert not set(task.images.tolist()) & set(
+        task.data.train[np.isin(data.labels[task.data.train], task.trained)].tolist()
+    )
+    assert not set(data.unseen) & set(task.classes)
+    assert set(task.trained) == set(data.seen) - set(data.validation)
+
+
+def test_a_graph_that_is_off_is_refused_and_leaves_no_bundle(
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parity, "TOLERANCE", 1e-12)
+    with pytest.raises(ParityError, match="differs from torch"):
+        train(small_config, data, tmp_path)
+    assert not (tmp_path / "shapes").exists()
+
+
+def test_a_data_set_without_validation_classes_is_refused(
+    data: ZeroShotData, small_config: TrainingConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="validation classes"):
+        train(small_config, replace(data, validation=()), tmp_path)
+
+
+def test_the_choice_is_kept_and_not_made_twice(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle, folder = trained
+
+    def choose_again(*_: object) -> None:
+        raise AssertionError("chosen twice")
+
+    monkeypatch.setattr(selection, "choose", choose_again)
+    monkeypatch.setattr(run, "choose", choose_again)
+    again = train(small_config, data, folder)
+    assert again.manifest.files == bundle.manifest.files
+    assert json.loads((again.path / "manifest.json").read_text())["scores"]
