@@ -37,5 +37,5 @@ class ImageDataset(Dataset[Tensor]):
         except (OSError, ImageError) as error:
             # DatasetError crosses from a loader's worker process; ImageError takes two arguments.
             raise DatasetError(f"{path} can't be used: {error}") from error
-        pixels = torch.from_numpy(image)
+        pixels = torch.tensor(image)
         return pixels.flip(1) if self._mirror else pixels
