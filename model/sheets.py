@@ -1,10 +1,10 @@
 """Attribute sheets: numbers, `{name: value}`, partial, or by group -> complete rows (A,)."""
 
 import difflib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from model.errors import SheetError
 from model.runtime.base import F32
 
 SEPARATOR = "::"  # between group and value in an attribute's name, as in CUB
+
+_SEE = "See GET /attributes"
+_LONGEST = 100  # characters of a client's own words in a message
 
 Choice = str | Sequence[str]
 Sheet = Sequence[float] | Mapping[str, float | Choice]
@@ -59,3 +62,155 @@ class FilledSheet:
     values: F32  # (A,)
     given: int
     filled: int
+
+
+def fill(sheet: Sheet, space: AttributeSpace) -> FilledSheet:
+    """Complete a sheet.
+
+    Three forms, the last two mixed as one likes:
+
+    - A numbers, in the order of `space.names`;
+    - `{"has_size::small": 70}`: an attribute's full name and its number;
+    - `{"has_size": "small"}` or `{"has_size": ["small", "medium"]}`: a group and what applies.
+
+    In a group that is mentioned, a choice is the scale's maximum and what is not named its
+    minimum. A group that is not mentioned takes `space.mean`.
+
+    Raises:
+        SheetError: attribute_count, attribute_range, attribute_not_finite, unknown_attribute,
+            attribute_type, attribute_repeated or attribute_empty.
+    """
+    if isinstance(sheet, Mapping):
+        return _fill_by_name(sheet, space)
+    if isinstance(sheet, np.ndarray):
+        sheet = sheet.tolist()
+    if not isinstance(sheet, Sequence) or isinstance(sheet, str | bytes | bytearray):
+        raise SheetError(
+            "attribute_type",
+            f"a sheet is a list of {len(space)} numbers or a mapping, not {_kind(sheet)}",
+        )
+    if len(sheet) != len(space):
+        raise SheetError(
+            "attribute_count",
+            f"got {len(sheet)} attributes; this bundle needs {len(space)}. {_SEE}",
+        )
+    values = _checked(
+        range(len(space)),
+        [_number(value, name) for value, name in zip(sheet, space.names, strict=True)],
+        space,
+    )
+    return FilledSheet(values, given=len(space), filled=0)
+
+
+def _fill_by_name(
+    sheet: Mapping[str, float | Choice],
+    space: AttributeSpace,
+) -> FilledSheet:
+    if not sheet:
+        raise SheetError("attribute_empty", f"the sheet mentions no attribute. {_SEE}")
+    numbers: dict[int, float] = {}
+    for key, value in sheet.items():
+        for position, number in _entries(key, value, space):
+            if position in numbers:
+                raise SheetError(
+                    "attribute_repeated", f"{space.names[position]!r} is given more than once"
+                )
+            numbers[position] = number
+    mentioned = [
+        position
+        for group in {space.groups[position] for position in numbers}
+        for position in space.members[group].values()
+    ]
+    values = space.mean.astype(np.float32)
+    values[mentioned] = space.minimum[mentioned]
+    values[list(numbers)] = _checked(list(numbers), list(numbers.values()), space)
+    return FilledSheet(values, given=len(mentioned), filled=len(space) - len(mentioned))
+
+
+def _entries(key: object, value: object, space: AttributeSpace) -> list[tuple[int, float]]:
+    """What one entry of a mapping sets: positions and numbers."""
+    if not isinstance(key, str):
+        raise SheetError("attribute_type", f"an attribute's name is a string, not {_kind(key)}")
+    members = space.members.get(key)
+    position = space.index.get(key)
+    chosen = isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)
+    # A group of one may bear its attribute's name: then there is nothing to choose from.
+    if position is not None and not (chosen and members and len(members) > 1):
+        return [(position, _number(value, key))]
+    if members is None:
+        raise SheetError(
+            "unknown_attribute",
+            f"{_shown(key)} is neither an attribute nor a group"
+            f"{_suggestion(key, [*space.members, *space.names])}",
+        )
+    if not chosen:
+        raise SheetError(
+            "attribute_type",
+            f"{key!r} is a group: it takes a value's name or a list of them, not {_kind(value)}",
+        )
+    choices = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+    if not choices:
+        raise SheetError("attribute_empty", f"{key!r} names no value; leave it out instead")
+    return [
+        (position, float(space.maximum[position]))
+        for position in (_choice(choice, key, members, space) for choice in choices)
+    ]
+
+
+def _choice(value: object, group: str, members: dict[str, int], space: AttributeSpace) -> int:
+    if not isinstance(value, str):
+        raise SheetError("attribute_type", f"the values of {group!r} are names, not {_kind(value)}")
+    if value in members:
+        return members[value]
+    position = space.index.get(value)
+    if position is not None and space.groups[position] == group:
+        return position
+    raise SheetError(
+        "unknown_attribute", f"{group!r} has no value {_shown(value)}{_suggestion(value, members)}"
+    )
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise SheetError("attribute_type", f"{name!r} needs a number, not {_kind(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise SheetError("attribute_range", f"{name!r} is too large for any scale") from None
+
+
+def _checked(positions: Sequence[int], numbers: Sequence[float], space: AttributeSpace) -> F32:
+    exact = np.asarray(numbers, np.float64)
+    if not np.isfinite(exact).all():
+        name = space.names[positions[int(np.argmin(np.isfinite(exact)))]]
+        raise SheetError("attribute_not_finite", f"{name!r} is NaN or infinite; give a number")
+    where = np.asarray(positions)
+    # The bounds are float32, so the numbers are compared as such: 0.1 is not above 0.1.
+    with np.errstate(over="ignore"):
+        values = exact.astype(np.float32)
+    outside = (values < space.minimum[where]) | (values > space.maximum[where])
+    if outside.any():
+        first = int(np.argmax(outside))
+        position = positions[first]
+        raise SheetError(
+            "attribute_range",
+            f"{space.names[position]!r} is {numbers[first]:g}; its scale goes from "
+            f"{space.minimum[position]:g} to {space.maximum[position]:g}",
+        )
+    return values
+
+
+def _suggestion(word: str, known: Iterable[str]) -> str:
+    # difflib takes quadratic time in the word: no suggestion for a word that can't be a typo.
+    close = difflib.get_close_matches(word, known, n=3) if len(word) <= _LONGEST else []
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else f". {_SEE}"
+
+
+def _shown(word: str) -> str:
+    return repr(word if len(word) <= _LONGEST else word[:_LONGEST] + "…")
+
+
+def _kind(value: object) -> str:
+    names = {bool: "true or false", type(None): "null", str: "a string", float: "a number"}
+    names |= {int: "a number", list: "a list", dict: "a mapping"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,184 @@
+"""Image bytes -> (S, S, 3) uint8. Training's evaluation and the service see the same pixels.
+
+Everything here may be called from several threads; no setting of Pillow's is changed.
+"""
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Importing a plugin registers its format. Pillow would do so at the first `open`, by trial.
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from model.errors import ImageError
+from model.runtime.base import U8
+
+Box = tuple[float, float, float, float]  # x, y, w, h in pixels of the upright original
+
+FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+    )
+)
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {  # EXIF 2.32, 4.6.4: what makes each orientation upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def to_input(data: bytes, size: int, max_pixels: int, box: Box | None = None) -> U8:
+    """Image bytes -> (size, size, 3) RGB: `decode`, then `fit`, with their errors."""
+    return fit(decode(data, max_pixels), size, box)
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """Decode JPEG, PNG, WebP, GIF, BMP or TIFF (the first frame) to upright RGB, fully loaded.
+
+    Transparency is laid on white. 16 bits are brought to 8; see `_gray` for wider numbers.
+
+    Args:
+        data: a whole file.
+        max_pixels: width x height that is allowed, checked before anything is decoded. Pillow's
+            own limit holds beside it.
+
+    Raises:
+        ImageError: image_empty, image_unreadable, image_truncated or image_too_large.
+    """
+    if not data:
+        raise ImageError("image_empty", "the image has no bytes; send the file's content")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.size, max_pixels)
+            image.load()
+            return _upright(_rgb(image), image)
+    except ImageError:
+        raise
+    # Pillow's decoders raise what they like on bad bytes: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise _as_image_error(error, max_pixels) from error
+
+
+def fit(image: Image.Image, size: int, box: Box | None = None) -> U8:
+    """Squash an RGB image, or a box of it, to (size, size, 3), bicubic with antialiasing.
+
+    A box is clipped to the image and widened to whole pixels, so that sending a box gives exactly
+    what sending the cropped picture would.
+
+    Raises:
+        ImageError: box_invalid (not four finite numbers, or no positive width and height),
+            box_outside (no overlap with the image).
+    """
+    if box is not None:
+        image = image.crop(_pixels(box, image.size))
+    squashed = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.array(squashed, dtype=np.uint8)
+
+
+def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the whole pixels that a box touches."""
+    if len(box) != 4 or not all(math.isfinite(v) for v in box) or min(box[2:]) <= 0:
+        raise ImageError(
+            "box_invalid", "a box is x,y,w,h: four finite numbers, w and h above 0, in pixels"
+        )
+    edges = []
+    for start, length, limit in zip(box[:2], box[2:], size, strict=True):
+        end = start + length
+        if start >= limit or end <= 0:
+            raise ImageError(
+                "box_outside",
+                f"the box {','.join(f'{v:g}' for v in box)} (x,y,w,h) does not overlap the image "
+                f"of {size[0]} x {size[1]} pixels",
+            )
+        low = math.floor(max(start, 0))
+        edges.append((low, max(math.ceil(min(end, limit)), low + 1)))
+    (left, right), (top, bottom) = edges
+    return left, top, right, bottom
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_gray(np.asarray(image), image.mode))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert("RGB")
+
+
+def _gray(values: NDArray[Any], mode: str) -> U8:
+    """Gray values wider than 8 bits -> 8 bits.
+
+    16-bit modes are full scale. "I" and "F" name no scale, so the smallest usual one that holds
+    all values is taken: 0..1 (F only), 0..255, 0..65535, else from the lowest to the highest.
+    """
+    if mode.startswith("I;16"):
+        low, high = 0.0, 65535.0
+    else:
+        values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = min(values.min(), 0.0), values.max()
+        if low == 0:
+            high = next((top for top in _SCALES[mode] if high <= top), high)
+    span = max(high - low, np.finfo(np.float64).tiny)
+    return np.rint((values - low) * (255 / span)).clip(0, 255).astype(np.uint8)
+
+
+_SCALES = {"I": (255.0, 65535.0), "F": (1.0, 255.0, 65535.0)}
+
+
+def _upright(image: Image.Image, original: Image.Image) -> Image.Image:
+    try:
+        orientation = original.getexif().get(_ORIENTATION)
+    # Metadata that can't be read is no reason to refuse pixels that can.
+    except Exception:  # noqa: BLE001
+        return image
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _as_image_error(error: Exception, max_pixels: int) -> ImageError:
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return _too_large("more", max_pixels)
+    if isinstance(error, MemoryError):
+        return _too_large("more than the memory holds", max_pixels)
+    if isinstance(error, EOFError) or "truncated" in str(error).lower():
+        return ImageError("image_truncated", "the image ends too early; was the upload cut off?")
+    return ImageError(
+        "image_unreadable",
+        f"not an image that can be read; send {', '.join(FORMATS)}",
+    )
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise _too_large(f"{width} x {height}", max_pixels)
+
+
+def _too_large(size: str, max_pixels: int) -> ImageError:
+    return ImageError(
+        "image_too_large", f"the image has {size} pixels; at most {max_pixels} are allowed"
+    )
