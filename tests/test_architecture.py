@@ -202,7 +202,9 @@ def test_no_imports_run_in_a_circle() -> None:
     assert cycle(read_sources()) == []
 
 
-@pytest.mark.parametrize("module", ["service.app", "umzero.cli", "model.commands", "model.runtime.onnx_backend"])
+@pytest.mark.parametrize(
+    "module", ["service.app", "umzero.cli", "model.commands", "model.runtime.onnx_backend"]
+)
 def test_importing_what_serves_leaves_torch_out(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
 

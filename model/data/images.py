@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from model.data.problems import Problems
+from model.preprocess import FORMATS
 
 MAX_PIXELS = 100_000_000
 
@@ -22,7 +23,7 @@ def check_images(paths: Sequence[Path], problems: Problems) -> None:
 
 def _complaint(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return (
                     f"has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are allowed"

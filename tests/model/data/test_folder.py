@@ -238,11 +238,19 @@ def test_a_splits_file_of_another_form_is_named(root: Path, text: str) -> None:
     assert problem.startswith("splits.json")
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_image_of_too_many_pixels_is_named(root: Path) -> None:
     Image.new("1", (30_000, 4_000)).save(root / "images" / "bat" / "huge.png")
 
     (problem,) = problems_of(root)
     assert problem.startswith("images/bat/huge.png has 30000 x 4000 pixels")
+
+
+def test_an_image_of_a_format_that_nothing_decodes_is_named(root: Path) -> None:
+    draw(root / "images" / "bat" / "map.png", 3, "PPM")
+
+    (problem,) = problems_of(root)
+    assert problem.startswith("images/bat/map.png can't be decoded")
 
 
 def test_broken_images_pass_when_nobody_wants_them_checked(root: Path) -> None:
