@@ -44,7 +44,7 @@ def export(network: UMZero, folder: Path) -> None:
     """
     network = copy.deepcopy(network).eval()
     network.backbone = fold_batch_norm(network.backbone)
-    size, attributes = network.config.backbone.input_size, len(network.minimum)
+    size, attributes = network.config.backbone.input_size, len(network.prototype_unit.minimum)
     folder.mkdir(parents=True, exist_ok=True)
     _write(
         _Embed(network),

@@ -40,16 +40,19 @@ def check(network: UMZero, folder: Path, images: U8, class_attributes: F32) -> P
         ParityError: something is off by more than `TOLERANCE`.
     """
     embed = onnxruntime.InferenceSession(folder / EMBED, providers=["CPUExecutionProvider"])
-    unit = onnxruntime.InferenceSession(folder / PROTOTYPES, providers=["CPUExecutionProvider"])
+    prototypes = onnxruntime.InferenceSession(
+        folder / PROTOTYPES, providers=["CPUExecutionProvider"]
+    )
     expected = [part.numpy() for part in network.eval()(torch.from_numpy(images))]
-    span = (network.maximum - network.minimum).numpy()
+    unit = network.prototype_unit
+    span = (unit.maximum - unit.minimum).numpy()
     scales = (1.0, span, 1.0)
     worst = [0.0, 0.0, 0.0]
     for rows in (slice(None), slice(0, 1), slice(len(images) - 1, None)):
         for i, actual in enumerate(embed.run(None, {"images": images[rows]})):
             gap = np.abs(actual - expected[i][rows]) / scales[i]
             worst[i] = max(worst[i], float(gap.max()))
-    (actual,) = unit.run(None, {"class_attributes": class_attributes})
+    (actual,) = prototypes.run(None, {"class_attributes": class_attributes})
     gap = np.abs(actual - network.prototypes(torch.from_numpy(class_attributes)).numpy())
     parity = Parity(*worst, float(gap.max()))
     if not parity.worst <= TOLERANCE:  # also refuses NaN

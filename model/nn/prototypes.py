@@ -39,12 +39,12 @@ class PrototypeUnit(nn.Module):
         membership = functional.one_hot(torch.tensor(groups)).float()  # (A, groups)
         alone = membership.sum(dim=0)[list(groups)] == 1
         self.minimum: Tensor
-        self.span: Tensor
+        self.maximum: Tensor
         self.membership: Tensor
         self.alone: Tensor
         self.mean: Tensor
-        self.register_buffer("minimum", minimum.float())
-        self.register_buffer("span", (maximum - minimum).float().clamp_min(1e-6))
+        self.register_buffer("minimum", minimum.float().clone())
+        self.register_buffer("maximum", maximum.float().clone())
         self.register_buffer("membership", membership)
         self.register_buffer("alone", alone.float())
         self.register_buffer("mean", torch.zeros(len(groups)))
@@ -52,7 +52,8 @@ class PrototypeUnit(nn.Module):
 
     def shares(self, class_attributes: Tensor) -> Tensor:
         """(C, A) sheets -> (C, A) shares to the power; a group of zeros stays zero."""
-        level = ((class_attributes - self.minimum) / self.span).clamp(0, 1)
+        span = (self.maximum - self.minimum).clamp_min(1e-6)
+        level = ((class_attributes - self.minimum) / span).clamp(0, 1)
         total = level @ self.membership @ self.membership.T
         divisor = self.alone + (1 - self.alone) * total
         return (level / divisor.clamp_min(1e-6)).clamp_min(1e-12).pow(self.exponent)

@@ -85,10 +85,6 @@ class UMZero(nn.Module):
             MIM(config.mim, channels, self.grids, layout.groups) if config.mim.enabled else None
         )
         self.attribute_head = nn.Linear(dim, count)
-        self.minimum: Tensor
-        self.maximum: Tensor
-        self.register_buffer("minimum", layout.minimum.float())
-        self.register_buffer("maximum", layout.maximum.float())
         self.tokens = max(layout.groups) + 1
 
     @property
@@ -141,10 +137,9 @@ class UMZero(nn.Module):
             maps = embedding.new_full(
                 (len(embedding), self.tokens, height, width), 1 / (height * width)
             )
-        attributes = self.attribute_head(embedding)
-        return Output(
-            embedding, torch.minimum(torch.maximum(attributes, self.minimum), self.maximum), maps
-        )
+        unit = self.prototype_unit
+        attributes = torch.maximum(self.attribute_head(embedding), unit.minimum)
+        return Output(embedding, torch.minimum(attributes, unit.maximum), maps)
 
     def forward(self, images: Tensor, without: str = "") -> Output:
         return self.head(self.features(images), without)

@@ -1,5 +1,6 @@
 """A small zero-shot problem drawn by code: coloured shapes on coloured grounds."""
 
+import json
 from itertools import product
 from pathlib import Path
 
@@ -48,11 +49,11 @@ def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "attributes.csv").write_text("\n".join(lines) + "\n")
     seen = [name for name in names if name not in UNSEEN]
     splits = {"seen": seen, "unseen": list(UNSEEN), "validation": seen[:2]}
-    (root / "splits.json").write_text(__import__("json").dumps(splits))
+    (root / "splits.json").write_text(json.dumps(splits))
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_config() -> TrainingConfig:
     """Seconds, not minutes."""
     return TrainingConfig(
