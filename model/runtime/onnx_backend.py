@@ -1,0 +1,162 @@
+"""The default backend: ONNX Runtime on the CPU, no torch."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from model.bundle import Bundle, Manifest
+from model.errors import BackendUnavailable, WeightsError
+from model.runtime.base import F32, U8, BackendInfo, Embedded
+
+GRAPHS = {"auto": "embed.onnx", "fp32": "embed.onnx", "int8": "embed.int8.onnx"}
+PROTOTYPES = "prototypes.onnx"
+
+_Shape = tuple[int | None, ...]  # None: any length
+
+
+class OnnxBackend:
+    """`model.runtime.base.Backend` over a bundle's two graphs.
+
+    Args:
+        bundle: where the graphs lie; their sha256 is checked.
+        threads: of one inference; 0 leaves the choice to ONNX Runtime.
+        precision: "fp32", "int8", or "auto" (fp32).
+
+    Raises:
+        WeightsError: a graph is missing, damaged, or not what the manifest says.
+        BackendUnavailable: the bundle has no graph of this precision.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int, precision: str = "auto") -> None:
+        if precision not in GRAPHS:
+            raise BackendUnavailable(
+                f"no precision is called {precision!r}; there are {', '.join(GRAPHS)}"
+            )
+        graph = GRAPHS[precision]
+        if precision == "int8" and graph not in bundle.manifest.files:
+            raise BackendUnavailable(f"the bundle {bundle.name} has no {graph}; use precision fp32")
+        embed = _session(bundle, graph, threads)
+        prototypes = _session(bundle, PROTOTYPES, threads)
+        tokens = _check_embed(embed, graph, bundle.manifest)
+        _check_prototypes(prototypes, bundle.manifest)
+        self._sessions: tuple[Any, Any] | None = (embed, prototypes)
+        self._info = BackendInfo(
+            name="onnx",
+            device="cpu",
+            precision="int8" if precision == "int8" else "fp32",
+            bundle=bundle.name,
+            bundle_sha256=bundle.sha256,
+            input_size=bundle.manifest.input_size,
+            embedding_dim=bundle.manifest.embedding_dim,
+            attribute_count=len(bundle.manifest.attributes),
+            token_count=tokens,
+            grid=bundle.manifest.grid,
+        )
+
+    @property
+    def info(self) -> BackendInfo:
+        return self._info
+
+    def embed(self, images: U8) -> Embedded:
+        session, _ = self._open_sessions()
+        size = self._info.input_size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"images are {images.dtype} {images.shape}; expected uint8 (B, {size}, {size}, 3)"
+            )
+        feed = {"images": np.ascontiguousarray(images)}
+        return Embedded(*session.run(list(Embedded._fields), feed))
+
+    def prototypes(self, class_attributes: F32) -> F32:
+        _, session = self._open_sessions()
+        count = self._info.attribute_count
+        if class_attributes.ndim != 2 or class_attributes.shape[1] != count:
+            raise ValueError(f"sheets have shape {class_attributes.shape}; expected (C, {count})")
+        feed = {"class_attributes": np.ascontiguousarray(class_attributes, np.float32)}
+        result: F32 = session.run(["prototypes"], feed)[0]
+        return result
+
+    def close(self) -> None:
+        self._sessions = None
+
+    def _open_sessions(self) -> tuple[Any, Any]:
+        if self._sessions is None:
+            raise RuntimeError("the backend is closed")
+        return self._sessions
+
+
+def _session(bundle: Bundle, name: str, threads: int) -> Any:
+    path = bundle.path / name
+    try:
+        graph = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"{path} can't be read ({error.strerror}). `umzero export` writes it"
+        ) from error
+    expected = bundle.manifest.files.get(name)
+    if (actual := hashlib.sha256(graph).hexdigest()) != expected:
+        raise WeightsError(
+            f"{path} has sha256 {actual}, the manifest says {expected}. "
+            "The bundle is damaged: get it again, or run `umzero verify`"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Spinning threads starve their neighbours for a gain that only an idle machine sees.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # ONNX Runtime's errors have no public base class of their own.
+    except Exception as error:
+        raise WeightsError(f"ONNX Runtime can't load {path}: {error}") from error
+
+
+def _check_embed(session: Any, graph: str, manifest: Manifest) -> int:
+    """Compare the graph with the manifest; returns T."""
+    size = manifest.input_size
+    _check(graph, session.get_inputs(), {"images": (None, size, size, 3)})
+    shapes = _check(
+        graph,
+        session.get_outputs(),
+        {
+            "embedding": (None, manifest.embedding_dim),
+            "attributes": (None, len(manifest.attributes)),
+            "maps": (None, None, *manifest.grid),
+        },
+    )
+    named = max(manifest.attributes.tokens) + 1
+    tokens = shapes["maps"][1]
+    if tokens is not None and tokens < named:
+        raise WeightsError(f"{graph} has {tokens} attribute tokens, the manifest names {named}")
+    return named if tokens is None else tokens
+
+
+def _check_prototypes(session: Any, manifest: Manifest) -> None:
+    sheets = (None, len(manifest.attributes))
+    _check(PROTOTYPES, session.get_inputs(), {"class_attributes": sheets})
+    _check(PROTOTYPES, session.get_outputs(), {"prototypes": (None, manifest.embedding_dim)})
+
+
+def _check(graph: str, values: list[Any], expected: Mapping[str, _Shape]) -> dict[str, _Shape]:
+    """The graph's own shapes, if they are what was expected."""
+    shapes = {v.name: tuple(n if isinstance(n, int) else None for n in v.shape) for v in values}
+    for name, shape in expected.items():
+        if not _fits(shapes.get(name), shape):
+            raise WeightsError(
+                f"{graph} has {shapes}, the manifest needs {name} of shape {shape} "
+                "(None: any length). Export the bundle again"
+            )
+    return shapes
+
+
+def _fits(actual: _Shape | None, expected: _Shape) -> bool:
+    return (
+        actual is not None
+        and len(actual) == len(expected)
+        and all(None in (a, e) or a == e for a, e in zip(actual, expected, strict=True))
+    )
