@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.runtime.base import F32
+from model.scoring import calibrated_stacking
 
 Indices = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -46,10 +47,16 @@ def czsl(logits: F32, truth: Indices, unseen: Indices) -> float:
 def gzsl(logits: F32, truth: Indices, is_seen: Mask, gamma: float) -> tuple[float, float, float]:
     """Generalised zero-shot accuracy with all classes as candidates: U, S and H.
 
+    Classes without an image stay candidates and don't enter the averages.
+
     Args:
         logits: (N, C). truth: (N,). is_seen: (C,). gamma: subtracted from seen classes' logits.
+
+    Raises:
+        ValueError: no image of a seen class, or none of an unseen one.
     """
-    predicted = (logits - np.float32(gamma) * is_seen).argmax(axis=1)
+    _check_both(truth, is_seen)
+    predicted = calibrated_stacking(logits, is_seen, gamma).argmax(axis=1)
     u, s = (
         per_class_accuracy(truth[rows], predicted[rows], np.unique(truth[rows]))
         for rows in (~is_seen[truth], is_seen[truth])
@@ -58,36 +65,54 @@ def gzsl(logits: F32, truth: Indices, is_seen: Mask, gamma: float) -> tuple[floa
 
 
 def best_gamma(logits: F32, truth: Indices, is_seen: Mask) -> float:
-    """The gamma with the highest H, the middle of the best interval.
+    """The gamma with the highest H: the middle of the best interval, the widest of equals.
 
     Exact: an image's prediction flips only at its margin, best seen minus best unseen logit, so H
-    is constant between neighbouring margins.
+    is constant between neighbouring margins. Intervals that float32 can't resolve don't count.
 
     Args:
         logits: (N, C). truth: (N,), of seen and of unseen classes. is_seen: (C,).
+
+    Returns:
+        gamma; 0 where every gamma has an H of 0.
+
+    Raises:
+        ValueError: no image of a seen class, or none of an unseen one.
     """
+    _check_both(truth, is_seen)
     columns = np.arange(logits.shape[1])
     best_seen = columns[is_seen][logits[:, is_seen].argmax(axis=1)]
     best_unseen = columns[~is_seen][logits[:, ~is_seen].argmax(axis=1)]
     rows = np.arange(len(truth))
     margin = logits[rows, best_seen].astype(np.float64) - logits[rows, best_unseen]
 
-    # Each image's share in U or in S, below its margin (seen wins) and above it (unseen wins).
-    classes, counts = np.unique(truth, return_counts=True)
-    share = np.zeros(logits.shape[1])
-    share[classes] = 1 / counts
-    of_seen = is_seen[truth]
-    share /= np.where(is_seen, max(is_seen[classes].sum(), 1), max((~is_seen[classes]).sum(), 1))
-    weight = share[truth]
-    order = np.argsort(margin)
-    s = (weight * of_seen * (best_seen == truth)).sum() - np.concatenate(
-        [[0], np.cumsum((weight * of_seen * (best_seen == truth))[order])]
-    )
-    u = np.concatenate([[0], np.cumsum((weight * ~of_seen * (best_unseen == truth))[order])])
-    h = np.divide(2 * u * s, u + s, out=np.zeros_like(u), where=u + s > 0)
-
-    sorted_margin = margin[order]
-    edges = np.concatenate([[sorted_margin[0] - 1], sorted_margin, [sorted_margin[-1] + 1]])
-    real = np.diff(edges) > 0  # equal margins flip together
-    best = int(np.argmax(np.where(real, h, -1)))
+    # A right image is worth 1 / (images of its class) / (classes of its kind).
+    kind = is_seen[truth]
+    counts = np.bincount(truth, minlength=len(is_seen))
+    classes = np.where(kind, (counts[is_seen] > 0).sum(), (counts[~is_seen] > 0).sum())
+    worth = 1 / (counts[truth] * classes)
+    # Below its margin an image goes to its best seen class, above to its best unseen one: all
+    # others are wrong on both sides and mark no interval.
+    matters = np.flatnonzero(truth == np.where(kind, best_seen, best_unseen))
+    order = matters[np.argsort(margin[matters])]
+    edges, worth, kind = margin[order], worth[order], kind[order]
+    u = np.cumsum(worth * ~kind)[:-1]
+    s = np.cumsum((worth * kind)[::-1])[::-1][1:]
+    width = np.diff(edges)
+    resolution = 4 * float(np.spacing(np.abs(logits[np.isfinite(logits)]).max(initial=0)))
+    h = np.where(width > resolution, 2 * u * s / np.maximum(u + s, np.finfo(float).tiny), 0)
+    if not h.any():
+        return 0.0
+    # Equal up to the order of summation.
+    equals = np.flatnonzero(h > h.max() - 1e-12)
+    best = equals[np.argmax(width[equals])]
     return float((edges[best] + edges[best + 1]) / 2)
+
+
+def _check_both(truth: Indices, is_seen: Mask) -> None:
+    kinds = is_seen[truth]
+    if kinds.all() or not kinds.any():
+        raise ValueError(
+            f"{int(kinds.sum())} images of seen and {int((~kinds).sum())} of unseen classes; "
+            "expected some of both"
+        )

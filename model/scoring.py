@@ -16,7 +16,17 @@ def cosine_logits(embedding: F32, prototypes: F32, temperature: float) -> F32:
 
     Returns:
         (B, C)
+
+    Raises:
+        ValueError: the dimensions differ, or the temperature is not above 0.
     """
+    if embedding.ndim != 2 or prototypes.ndim != 2 or embedding.shape[1] != prototypes.shape[1]:
+        raise ValueError(
+            f"embedding {embedding.shape} and prototypes {prototypes.shape}; "
+            "expected (B, D) and (C, D)"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; expected a number above 0")
     return (embedding @ prototypes.T) / np.float32(temperature)
 
 
@@ -37,7 +47,10 @@ def calibrated_stacking(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -
     Source: Chao et al., ECCV 2016, arXiv:1605.04253.
     """
     if is_seen.shape != logits.shape[-1:]:
-        raise ValueError(f"is_seen has shape {is_seen.shape}, logits {logits.shape}")
+        raise ValueError(
+            f"is_seen has shape {is_seen.shape}, logits {logits.shape}; "
+            "expected one entry per column"
+        )
     return logits - np.float32(gamma) * is_seen.astype(np.float32)
 
 
@@ -45,7 +58,7 @@ def softmax(logits: F32) -> F32:
     """Probabilities along the last axis. -inf stands for a class that is no candidate.
 
     Raises:
-        ValueError: a row has no finite entry.
+        ValueError: a row has no finite entry, or a NaN or +inf.
     """
     highest = logits.max(axis=-1, keepdims=True)
     if not np.isfinite(highest).all():
@@ -59,7 +72,14 @@ def top_k(scores: F32, k: int) -> NDArray[np.intp]:
     """Indices of the k highest of (C,) scores, best first; of equal scores the first comes first.
 
     k is clamped to C. Takes O(C + k log k): no full sort.
+
+    Raises:
+        ValueError: k is below 1, or scores is not one row of numbers without NaN.
     """
+    if k < 1:
+        raise ValueError(f"k is {k}; expected at least 1")
+    if scores.ndim != 1 or np.isnan(scores).any():
+        raise ValueError(f"scores of shape {scores.shape}; expected (C,) without NaN")
     k = min(k, len(scores))
     if k < len(scores):
         bound = np.partition(scores, len(scores) - k)[len(scores) - k]
