@@ -103,7 +103,11 @@ def write(path: Path | str, manifest: Manifest, classes: tuple[BundleClass, ...]
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"class_id": c.class_id, "name": c.name, "attributes": [round(float(a), 6) for a in c.attributes]}
+        {
+            "class_id": c.class_id,
+            "name": c.name,
+            "attributes": [round(float(a), 6) for a in c.attributes],
+        }
         for c in classes
     ]
     lines = ",\n".join(json.dumps(row) for row in rows)

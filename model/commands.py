@@ -3,8 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -33,14 +33,16 @@ def train(
     """Train a bundle; the same command goes on where a killed one stopped."""
     from model.data.read import read
     from model.training.recipes import recipe as find_recipe
-    from model.training.run import train as run
+    from model.training.run import TrainingRun
+    from model.training.run import train as start
 
     console = Console(stderr=True)
     config = find_recipe(recipe, seed, hga, mim, contrastive)
     console.print(f"reading {data}")
     dataset = read(data)
     command = f"umzero evaluate {out} --data {data}"
-    bundle = run(config, dataset, out, runs, command, _bar(console), console.print)
+    run = TrainingRun(config, dataset, out, runs, command, _bar(console), console.print)
+    bundle = start(run)
     console.print(f"[green]bundle {bundle.path} written[/green], sha256 {bundle.sha256[:12]}")
     if bundle.manifest.scores:
         _print_scores(bundle.manifest.scores)
@@ -102,9 +104,9 @@ def verify(bundle: BundleArgument) -> None:
     print(f"{bundle}: {len(found.manifest.files)} files are as the manifest says")
 
 
-def _bar(console: Console):  # type: ignore[no-untyped-def]
+def _bar(console: Console) -> Callable[[str], AbstractContextManager[Callable[[int, int], None]]]:
     @contextmanager
-    def bar(title: str) -> Iterator[object]:
+    def bar(title: str) -> Iterator[Callable[[int, int], None]]:
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(title, total=None)

@@ -1,4 +1,4 @@
-"""The network's configuration: frozen dataclasses, written into a bundle's manifest as plain JSON."""
+"""The network's configuration: frozen dataclasses, kept in a bundle's manifest as plain JSON."""
 
 import dataclasses
 from dataclasses import dataclass, field

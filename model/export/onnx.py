@@ -3,12 +3,13 @@
 import copy
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from model.nn.backbone import fold_batch_norm
+from model.nn.backbone import Backbone, fold_batch_norm
 from model.nn.umzero import UMZero
 
 # Pinned, so that the same code writes the same graph: the first one with everything that is needed.
@@ -40,10 +41,11 @@ def export(network: UMZero, folder: Path) -> None:
     """Write both graphs, with batch normalisation folded away and a free batch size.
 
     `embed.onnx`: `images` uint8 (B, S, S, 3) -> `embedding` (B, D), `attributes` (B, A),
-    `maps` (B, T, h, w). `prototypes.onnx`: `class_attributes` float32 (C, A) -> `prototypes` (C, D).
+    `maps` (B, T, h, w).
+    `prototypes.onnx`: `class_attributes` float32 (C, A) -> `prototypes` (C, D).
     """
     network = copy.deepcopy(network).eval()
-    network.backbone = fold_batch_norm(network.backbone)
+    network.backbone = cast(Backbone, fold_batch_norm(network.backbone))
     size, attributes = network.config.backbone.input_size, len(network.prototype_unit.minimum)
     folder.mkdir(parents=True, exist_ok=True)
     _write(

@@ -46,15 +46,15 @@ def check(network: UMZero, folder: Path, images: U8, class_attributes: F32) -> P
     expected = [part.numpy() for part in network.eval()(torch.from_numpy(images))]
     unit = network.prototype_unit
     span = (unit.maximum - unit.minimum).numpy()
-    scales = (1.0, span, 1.0)
-    worst = [0.0, 0.0, 0.0]
+    names, scales = ("embedding", "attributes", "maps"), (1.0, span, 1.0)
+    worst = dict.fromkeys(names, 0.0)
     for rows in (slice(None), slice(0, 1), slice(len(images) - 1, None)):
         for i, actual in enumerate(embed.run(None, {"images": images[rows]})):
             gap = np.abs(actual - expected[i][rows]) / scales[i]
-            worst[i] = max(worst[i], float(gap.max()))
+            worst[names[i]] = max(worst[names[i]], float(gap.max()))
     (actual,) = prototypes.run(None, {"class_attributes": class_attributes})
     gap = np.abs(actual - network.prototypes(torch.from_numpy(class_attributes)).numpy())
-    parity = Parity(*worst, float(gap.max()))
+    parity = Parity(**worst, prototypes=float(gap.max()))
     if not parity.worst <= TOLERANCE:  # also refuses NaN
         raise ParityError(f"ONNX differs from torch by more than {TOLERANCE:g}: {parity}")
     return parity

@@ -50,7 +50,8 @@ def matrix_sqrt(matrices: Tensor, iterations: int) -> Tensor:
     for _ in range(iterations):
         step = 1.5 * identity - 0.5 * (inverse_root @ root)
         root, inverse_root = root @ step, step @ inverse_root
-    return root * trace.sqrt()
+    result: Tensor = root * trace.sqrt()
+    return result
 
 
 def upper_triangle(matrices: Tensor) -> Tensor:
@@ -64,7 +65,8 @@ def upper_triangle(matrices: Tensor) -> Tensor:
     """
     rows, columns = torch.triu_indices(*matrices.shape[-2:], device=matrices.device)
     scale = (rows != columns).to(matrices.dtype) * (2.0**0.5 - 1) + 1
-    return matrices[:, rows, columns] * scale
+    result: Tensor = matrices[:, rows, columns] * scale
+    return result
 
 
 class CovariancePooling(nn.Module):
@@ -121,4 +123,5 @@ class HGA(nn.Module):
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
         vectors = [self.pools[stage](maps[stage]) for stage in self.stages]
-        return torch.cat(vectors, dim=-1) / len(vectors) ** 0.5 - self.mean
+        scaled: Tensor = torch.cat(vectors, dim=-1) / len(vectors) ** 0.5
+        return scaled - self.mean

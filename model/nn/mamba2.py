@@ -43,7 +43,7 @@ class Mamba2(nn.Module):
         ConfigError: head_width doesn't divide expand * width, or groups the heads.
     """
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         width: int,
         state: int = 32,

@@ -42,7 +42,8 @@ class BidirectionalMamba(nn.Module):
         """(B, L, W) -> (B, L, W)."""
         normed = self.norm(tokens)
         read: Tensor = self.forwards(normed) + self.backwards(normed.flip(1)).flip(1)
-        return tokens + self.dropout(read)
+        result: Tensor = tokens + self.dropout(read)
+        return result
 
 
 class MIM(nn.Module):
@@ -90,7 +91,8 @@ class MIM(nn.Module):
         folded = []
         for stage in self.stages:
             down, right = self.folds[stage]
-            cells = maps[stage].unflatten(3, (width, right)).unflatten(2, (height, down))
+            batch, channels = maps[stage].shape[:2]
+            cells = maps[stage].reshape(batch, channels, height, down, width, right)
             folded.append(cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
         return torch.cat(folded, dim=-1)
 
@@ -110,12 +112,10 @@ class MIM(nn.Module):
         local = weights @ visual  # (B, T, W)
         fused = self.dropout(self.read_norm(torch.cat([local, semantic], dim=-1)))  # (B, T, 2 W)
         attributes = (fused[:, self.token_of] * self.read).sum(dim=-1)  # (B, A)
-        return Interaction(attributes, weights.unflatten(2, self.grid))
+        return Interaction(attributes, weights.reshape(batch, -1, *self.grid))
 
 
-def _fold(
-    grid: tuple[int, int], coarse: tuple[int, int], stage: str
-) -> tuple[int, int]:
+def _fold(grid: tuple[int, int], coarse: tuple[int, int], stage: str) -> tuple[int, int]:
     down, right = grid[0] // coarse[0], grid[1] // coarse[1]
     if (coarse[0] * down, coarse[1] * right) != grid:
         raise ConfigError(f"MIM: stage {stage} has grid {grid}, no multiple of {coarse}")

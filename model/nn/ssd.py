@@ -24,9 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def ssd(  # noqa: PLR0917 - the interface that the field knows
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64
-) -> Tensor:
+def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
     """Scan a sequence with a state that decays; no skip (D), no gate.
 
     Args:

@@ -28,9 +28,7 @@ def fused_available() -> bool:
     return torch.cuda.is_available() and _fused_kernel() is not None
 
 
-def ssd_auto(  # noqa: PLR0917 - as `ssd`
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64
-) -> Tensor:
+def ssd_auto(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
     """`model.nn.ssd.ssd` by the fastest means that computes it; the same shapes and errors.
 
     The fused kernel takes tensors on CUDA, in float32 (its products are TF32), float16 or bfloat16,
@@ -41,9 +39,7 @@ def ssd_auto(  # noqa: PLR0917 - as `ssd`
     return ssd(x, dt, A, B, C, chunk)
 
 
-def ssd_fused(  # noqa: PLR0917 - as `ssd`
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64
-) -> Tensor:
+def ssd_fused(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
     """`model.nn.ssd.ssd` by mamba-ssm's kernel; `chunk` is rounded up to a power of two.
 
     Raises:

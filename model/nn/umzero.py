@@ -78,9 +78,7 @@ class UMZero(nn.Module):
         self.register_buffer("pooled_mean", torch.zeros(width))
         self.register_buffer("mim_weight", torch.tensor(0.5))
         self.hga = HGA(config.hga, channels) if config.hga.enabled else None
-        self.global_head = nn.Linear(
-            width + (self.hga.width if self.hga else 0), dim, bias=False
-        )
+        self.global_head = nn.Linear(width + (self.hga.width if self.hga else 0), dim, bias=False)
         self.mim = (
             MIM(config.mim, channels, self.grids, layout.groups) if config.mim.enabled else None
         )
@@ -114,7 +112,8 @@ class UMZero(nn.Module):
         if without == "hga":
             second = torch.zeros_like(second)
         kernels = 1 + len(self.config.hga.stages)
-        return torch.cat([pooled, second * (kernels - 1) ** 0.5], dim=-1) / kernels**0.5
+        weighted: Tensor = torch.cat([pooled, second * (kernels - 1) ** 0.5], dim=-1) / kernels**0.5
+        return weighted
 
     def local_embedding(self, attributes: Tensor) -> Tensor:
         """MIM's predicted attributes (B, A) -> (B, D) unit rows, as the prototypes are made."""

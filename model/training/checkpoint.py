@@ -51,4 +51,5 @@ def load_state(
 def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     temporary = path.with_suffix(".new")
     save_file(tensors, temporary, metadata=metadata)
+    temporary.chmod(0o644)  # safetensors makes files that only their owner can read
     temporary.replace(path)

@@ -28,9 +28,7 @@ class Ridge:
     def __init__(self, features: Tensor) -> None:
         self.features = features.double()
         self.dual = len(features) < features.shape[1]
-        gram = (
-            self.features @ self.features.T if self.dual else self.features.T @ self.features
-        )
+        gram = self.features @ self.features.T if self.dual else self.features.T @ self.features
         self.values, self.vectors = torch.linalg.eigh(gram)
 
     def solve(self, targets: Tensor, ridge: float) -> Tensor:
@@ -39,14 +37,16 @@ class Ridge:
         solution = self.vectors @ (
             (self.vectors.T @ right) / (self.values.clamp_min(0) + ridge)[:, None]
         )
-        return self.features.T @ solution if self.dual else solution
+        result: Tensor = self.features.T @ solution if self.dual else solution
+        return result
 
 
 def class_side(class_rows: Tensor, ridge: float) -> Tensor:
     """S (S^T S + ridge I)^-1: (C, A) normalised attributes -> (C, A)."""
     rows = class_rows.double()
     gram = rows.T @ rows + ridge * torch.eye(rows.shape[1], dtype=torch.float64)
-    return torch.linalg.solve(gram, rows.T).T
+    result: Tensor = torch.linalg.solve(gram, rows.T).T
+    return result
 
 
 def eszsl(

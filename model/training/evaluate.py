@@ -1,4 +1,4 @@
-"""Score a bundle on a data set as the field does: CZSL; GZSL's U, S and H; the baseline beside it."""
+"""Score a bundle as the field does: CZSL; GZSL's U, S and H; the baseline beside it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,8 +109,7 @@ def _run(
     embedding, ablated, pooled = [], [], []
     size = network.config.backbone.input_size
     progress(0, len(images))
-    for rows, pixels in batches_of_inputs(tuple(paths[i] for i in images), size):
-        batch = torch.from_numpy(pixels)
+    for rows, batch in batches_of_inputs(tuple(paths[i] for i in images), size):
         features = network.features(batch)
         test = torch.from_numpy(is_test[rows])
         if test.any():
@@ -130,7 +129,8 @@ def _run(
 
 
 def _best(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> NDArray[np.intp]:
-    return calibrated_stacking(logits, is_seen, gamma).argmax(axis=1)
+    best: NDArray[np.intp] = calibrated_stacking(logits, is_seen, gamma).argmax(axis=1)
+    return best
 
 
 def _check_fits(bundle: bundles.Bundle, data: ZeroShotData) -> None:

@@ -7,7 +7,7 @@ paths, sizes and times, so that a changed image is never read from an old cache.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.data.dataset import ImageDataset
 from model.nn.umzero import Features, UMZero
-from model.preprocess import to_input
-from model.runtime.base import U8
 
 VIEWS = 2  # the photo, and its mirror image
 BATCH = 32
-MAX_PIXELS = 200_000_000  # a data set is trusted more than a request
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
 
@@ -34,7 +32,7 @@ class FeatureStore:
     """Features of N images in `VIEWS` views."""
 
     pooled: NDArray[np.float32]  # (views, N, C)
-    maps: dict[str, NDArray[np.float16]]  # {stage: (views, N, C, h, w)}
+    maps: Mapping[str, NDArray[np.float16]]  # {stage: (views, N, C, h, w)}
 
     def read(self, images: NDArray[np.int64], view: int = 0) -> Features:
         """Features of some images as float32 tensors."""
@@ -49,12 +47,13 @@ class FeatureStore:
 
 def batches_of_inputs(
     paths: tuple[Path, ...], size: int, batch: int = BATCH
-) -> Iterator[tuple[slice, U8]]:
-    """Decode images a batch ahead, in threads: (rows, (B, S, S, 3))."""
+) -> Iterator[tuple[slice, Tensor]]:
+    """Decode images, two batches ahead: (rows, (B, S, S, 3) uint8)."""
+    dataset = ImageDataset(paths, size)
     rows = [slice(i, min(i + batch, len(paths))) for i in range(0, len(paths), batch)]
 
-    def load(part: slice) -> U8:
-        return np.stack([to_input(path.read_bytes(), size, MAX_PIXELS) for path in paths[part]])
+    def load(part: slice) -> Tensor:
+        return torch.stack([dataset[i] for i in range(part.start, part.stop)])
 
     with ThreadPoolExecutor(1) as pool:
         pending = [pool.submit(load, part) for part in rows[:2]]
@@ -97,8 +96,8 @@ def extract(
     progress(done, count)
     for part, images in batches_of_inputs(paths[done:], size):
         rows = slice(part.start + done, part.stop + done)
-        for view, pixels in enumerate((images, np.ascontiguousarray(images[:, :, ::-1]))):
-            features = network.features(torch.from_numpy(pixels))
+        for view, pixels in enumerate((images, images.flip(2))):
+            features = network.features(pixels)
             pooled[view, rows] = features.pooled.numpy()
             for stage, values in features.maps.items():
                 maps[stage][view, rows] = values.numpy()
@@ -109,7 +108,9 @@ def extract(
     return FeatureStore(pooled, maps)
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: type) -> "np.memmap[tuple[int, ...], np.dtype]":
+def _open(
+    path: Path, shape: tuple[int, ...], dtype: type
+) -> "np.memmap[tuple[int, ...], np.dtype]":
     if path.is_file():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
@@ -119,4 +120,3 @@ def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(text)
     temporary.replace(path)
-

@@ -29,9 +29,7 @@ class TrainingSet:
     class_attributes: Tensor  # (C, A)
 
 
-def training_set(
-    data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...]
-) -> TrainingSet:
+def training_set(data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...]) -> TrainingSet:
     """All views of the training images whose class is among `classes`."""
     images = data.train[np.isin(data.labels[data.train], classes)]
     row_of = {c: row for row, c in enumerate(classes)}

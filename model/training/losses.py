@@ -31,9 +31,10 @@ def prototype_contrastive_loss(
     Args:
         embedding: (B, D). labels: (B,), rows of `prototypes`. prototypes: (C, D).
     """
-    present = labels.unique()
+    present = torch.unique(labels)
     similarity = prototypes[present] @ embedding.T / temperature  # (classes, B)
     own = labels[None] == present[:, None]  # (classes, B)
     others = similarity.masked_fill(own, -torch.inf).logsumexp(dim=1, keepdim=True)
     per_image = torch.logaddexp(similarity, others) - similarity  # -log softmax of each image
-    return (per_image * own).sum(dim=1).div(own.sum(dim=1)).mean()
+    per_class: Tensor = (per_image * own).sum(dim=1) / own.sum(dim=1)
+    return per_class.mean()

@@ -11,7 +11,8 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,19 @@ import torch
 
 from model import bundle as bundles
 from model.bundle import Bundle, BundleClass, Manifest
+from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
 from model.errors import DatasetError
 from model.export.onnx import export
-from model.export.parity import check
+from model.export.parity import Parity, check
 from model.nn.umzero import AttributeLayout, UMZero
-from model.preprocess import to_input
 from model.runtime.base import F32, U8
 from model.runtime.torch_backend import WEIGHTS
 from model.sheets import AttributeSpace
 from model.training.checkpoint import save_network
 from model.training.config import TrainingConfig
 from model.training.evaluate import evaluate
-from model.training.features import MAX_PIXELS, FeatureStore, Progress, cache_key, extract
+from model.training.features import FeatureStore, Progress, cache_key, extract
 from model.training.heads import (
     GlobalHead,
     fit_attribute_head,
@@ -49,52 +50,64 @@ Bar = Callable[[str], AbstractContextManager[Progress]]  # a title -> a progress
 Report = Callable[[str], None]
 
 
-def train(
-    config: TrainingConfig,
-    data: ZeroShotData,
-    out: Path,
-    runs: Path,
-    command: str,
-    bar: Bar,
-    report: Report,
-) -> Bundle:
-    """Train and write the bundle `out`.
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What a run needs to know.
 
-    Args:
+    Attributes:
+        out: where the bundle goes.
         runs: the folder for caches and resumable states.
         command: what measures the scores, for the manifest.
         bar, report: progress, for people.
+    """
+
+    config: TrainingConfig
+    data: ZeroShotData
+    out: Path
+    runs: Path
+    command: str
+    bar: Bar
+    report: Report
+
+    @cached_property
+    def space(self) -> AttributeSpace:
+        return attribute_space(self.data)
+
+    @cached_property
+    def folder(self) -> Path:
+        """This run's own states: another configuration or another image means another folder."""
+        digest = hashlib.sha256(cache_key(self.config.model, self.data.images).encode())
+        digest.update(repr(self.config).encode())
+        digest.update(self.data.class_attributes.tobytes())
+        splits = (self.data.seen, self.data.validation, self.data.train.tolist())
+        digest.update(repr(splits).encode())
+        return self.runs / f"{self.out.name}-{digest.hexdigest()[:12]}"
+
+    def network(self, classes: int) -> UMZero:
+        """A fresh network whose embedding is no wider than its training classes can span."""
+        prototypes = self.config.model.prototypes
+        span = min(prototypes.embedding_dim, classes - 1, len(self.space))
+        model = replace(self.config.model, prototypes=replace(prototypes, embedding_dim=span))
+        torch.manual_seed(self.config.seed)
+        return UMZero(model, AttributeLayout.of(self.space)).eval()
+
+
+def train(run: TrainingRun) -> Bundle:
+    """Train and write the bundle `run.out`.
 
     Raises:
         DatasetError: too few classes or images.
         ParityError: the exported graphs differ from the network; no bundle is written.
     """
-    _check(data)
-    torch.manual_seed(config.seed)
-    space = attribute_space(data)
-    layout = AttributeLayout.of(space)
-    key = _run_key(config, data)
-    folder = runs / f"{out.name}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-
-    network = UMZero(config.model, layout)
-    with bar("features") as progress:
-        store = extract(network, data.images, runs, progress)
-
-    decided = folder / "choice.json"
-    if decided.is_file():
-        choice = Choice(**json.loads(decided.read_text()))
-    else:
-        kept = len(data.seen) - len(data.validation)
-        choice = choose(
-            _fresh(config, layout, kept), data, store, config, folder, report
-        )
-        decided.write_text(json.dumps(asdict(choice)))
-    report(f"chosen: {choice}")
-
-    network = _fresh(config, layout, len(data.seen))
-    _fit(network, data, store, config, choice, folder, report)
-    return _write(network, data, space, config, choice, out, folder, command, bar, report)
+    _check(run.data)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with run.bar("features") as progress:
+        network = run.network(len(run.data.seen))
+        store = extract(network, run.data.images, run.runs, progress)
+    choice = _choice(run, store)
+    run.report(f"chosen: {choice}")
+    _fit(run, network, store, choice)
+    return _write(run, network, choice)
 
 
 def attribute_space(data: ZeroShotData) -> AttributeSpace:
@@ -110,24 +123,20 @@ def attribute_space(data: ZeroShotData) -> AttributeSpace:
     )
 
 
-def _fresh(config: TrainingConfig, layout: AttributeLayout, classes: int) -> UMZero:
-    """A network with an embedding no wider than its training classes can span."""
-    span = min(config.model.prototypes.embedding_dim, classes - 1, len(layout.groups))
-    prototypes = replace(config.model.prototypes, embedding_dim=span)
-    torch.manual_seed(config.seed)
-    return UMZero(replace(config.model, prototypes=prototypes), layout).eval()
+def _choice(run: TrainingRun, store: FeatureStore) -> Choice:
+    decided = run.folder / "choice.json"
+    if decided.is_file():
+        return Choice(**json.loads(decided.read_text()))
+    network = run.network(len(run.data.seen) - len(run.data.validation))
+    choice = choose(network, run.data, store, run.config, run.folder, run.report)
+    new = decided.with_suffix(".new")
+    new.write_text(json.dumps(asdict(choice)))
+    new.replace(decided)
+    return choice
 
 
-def _fit(
-    network: UMZero,
-    data: ZeroShotData,
-    store: FeatureStore,
-    config: TrainingConfig,
-    choice: Choice,
-    folder: Path,
-    report: Report,
-) -> None:
-    training = training_set(data, store, data.seen)
+def _fit(run: TrainingRun, network: UMZero, store: FeatureStore, choice: Choice) -> None:
+    training = training_set(run.data, store, run.data.seen)
     GlobalHead(network, training).fit(choice.image_ridge, choice.class_ridge)
     if network.mim is not None:
         scale_visual_tokens(network, training.features)
@@ -137,86 +146,74 @@ def _fit(
             training.features.maps,
             training.labels,
             training.class_attributes,
-            config.mim,
+            run.config.mim,
             choice.epochs,
-            config.seed,
-            folder / "final.safetensors",
-            lambda epoch, loss: report(f"MIM on all seen classes, epoch {epoch}: loss {loss:.3f}"),
+            run.config.seed,
+            run.folder / "final.safetensors",
+            lambda epoch, loss: run.report(f"MIM, all seen classes, epoch {epoch}: {loss:.3f}"),
         )
     fit_attribute_head(network, training)
 
 
-def _write(
-    network: UMZero,
-    data: ZeroShotData,
-    space: AttributeSpace,
-    config: TrainingConfig,
-    choice: Choice,
-    out: Path,
-    folder: Path,
-    command: str,
-    bar: Bar,
-    report: Report,
-) -> Bundle:
+def _write(run: TrainingRun, network: UMZero, choice: Choice) -> Bundle:
     """Build the bundle beside its place, check it, score it, and only then put it there."""
-    new = folder / "bundle"
+    new = run.folder / "bundle"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     save_network(network, new / WEIGHTS)
     export(network, new)
-    parity = check(network, new, *parity_inputs(network, data))
-    report(f"ONNX equals torch: {parity}")
-    manifest = Manifest(
-        name=out.name,
-        network=network.config.to_json(),
-        input_size=network.config.backbone.input_size,
-        embedding_dim=network.config.prototypes.embedding_dim,
-        grid=network.grid,
-        attributes=space,
-        temperature=choice.temperature,
-        gamma=choice.gamma / choice.temperature,
-        training={
-            "data": data.name,
-            "seen_classes": len(data.seen),
-            "images": len(data.train),
-            "seed": config.seed,
-            "chosen_on_validation": asdict(choice),
-            "parity": asdict(parity),
-        },
-        licence=config.licence,
-    )
+    parity = check(network, new, *parity_inputs(network, run.data))
+    run.report(f"ONNX equals torch: {parity}")
+
+    manifest = _manifest(run, network, choice, parity)
+    data = run.data
     classes = tuple(
         BundleClass(data.class_names[c], data.display_names[c], tuple(data.class_attributes[c]))
         for c in data.seen
     )
     bundle = bundles.write(new, manifest, classes)
     if len(data.test_seen) and len(data.test_unseen):
-        with bar("test images") as progress:
+        with run.bar("test images") as progress:
             result = evaluate(bundle, data, baseline=True, progress=progress)
-        scores = {**result.to_json(), "command": command}
+        scores = {**result.to_json(), "command": run.command}
         bundle = bundles.write(new, replace(manifest, scores=scores), classes)
-    if out.exists():
-        shutil.rmtree(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(new, out)
-    log.info("bundle written", extra={"bundle": str(out), "sha256": bundle.sha256})
-    return bundles.read(out)
+    if run.out.exists():
+        shutil.rmtree(run.out)
+    run.out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(new, run.out)
+    log.info("bundle written", extra={"bundle": run.out.name, "sha256": bundle.sha256})
+    return bundles.read(run.out)
+
+
+def _manifest(run: TrainingRun, network: UMZero, choice: Choice, parity: Parity) -> Manifest:
+    return Manifest(
+        name=run.out.name,
+        network=network.config.to_json(),
+        input_size=network.config.backbone.input_size,
+        embedding_dim=network.config.prototypes.embedding_dim,
+        grid=network.grid,
+        attributes=run.space,
+        temperature=choice.temperature,
+        gamma=choice.gamma / choice.temperature,
+        training={
+            "data": run.data.name,
+            "seen_classes": len(run.data.seen),
+            "images": len(run.data.train),
+            "seed": run.config.seed,
+            "chosen_on_validation": asdict(choice),
+            "parity": asdict(parity),
+        },
+        licence=run.config.licence,
+    )
 
 
 def parity_inputs(network: UMZero, data: ZeroShotData) -> tuple[U8, F32]:
     """Some of the data's images, spread over its classes, and all of its sheets."""
     chosen = np.linspace(0, len(data.images) - 1, min(PARITY_IMAGES, len(data.images))).astype(int)
     size = network.config.backbone.input_size
-    images = np.stack([to_input(data.images[i].read_bytes(), size, MAX_PIXELS) for i in chosen])
+    dataset = ImageDataset([data.images[i] for i in chosen], size)
+    images = np.stack([dataset[i].numpy() for i in range(len(dataset))])
     return images, data.class_attributes
-
-
-def _run_key(config: TrainingConfig, data: ZeroShotData) -> str:
-    digest = hashlib.sha256(cache_key(config.model, data.images).encode())
-    digest.update(repr(config).encode())
-    digest.update(data.class_attributes.tobytes())
-    digest.update(repr((data.seen, data.validation, data.train.tolist())).encode())
-    return digest.hexdigest()[:12]
 
 
 def _check(data: ZeroShotData) -> None:
@@ -227,4 +224,3 @@ def _check(data: ZeroShotData) -> None:
         problems.append(f"{len(data.validation)} validation classes, at least 2")
     if problems:
         raise DatasetError(f"{data.name} is too small to train on", tuple(problems))
-

@@ -12,7 +12,9 @@ TOKENS = (0, 0, 1, 1, 1, 2)
 
 def module(**changes: object) -> MIM:
     torch.manual_seed(0)
-    config = MIMConfig(**({"stages": ("coarse",), "width": 32, "state": 8, "head_width": 16} | changes))
+    config = MIMConfig(
+        **({"stages": ("coarse",), "width": 32, "state": 8, "head_width": 16} | changes)
+    )
     return MIM(config, CHANNELS, GRIDS, TOKENS).eval()
 
 

@@ -52,8 +52,6 @@ def test_directions_in_which_the_seen_classes_agree_are_left_out() -> None:
 def test_values_are_read_on_their_own_scale() -> None:
     hundred = unit()
     one = PrototypeUnit(GROUPS, torch.zeros(6), torch.ones(6), 6, 0.5)
-    one.load_state_dict(
-        hundred.state_dict() | {"minimum": one.minimum, "span": one.span}
-    )
+    one.load_state_dict(hundred.state_dict() | {"maximum": one.maximum})
     sheets = torch.rand(3, 6)
     torch.testing.assert_close(one(sheets), hundred(sheets * 100))

@@ -51,9 +51,7 @@ def test_a_part_that_is_switched_off_is_not_there(images: torch.Tensor, part: st
 
 @torch.no_grad()
 @pytest.mark.parametrize("part", ["hga", "mim"])
-def test_leaving_a_part_out_for_once_changes_the_embedding(
-    images: torch.Tensor, part: str
-) -> None:
+def test_leaving_a_part_out_for_once_changes_the_embedding(images: torch.Tensor, part: str) -> None:
     full = network()
     assert (full(images).embedding - full(images, without=part).embedding).abs().max() > 1e-3
 

@@ -36,7 +36,9 @@ def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the layout of anyone's own data: 9 classes, 2 of them unseen."""
     root = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
-    lines = ["class," + ",".join([f"colour::{c}" for c in COLOURS] + [f"shape::{s}" for s in SHAPES])]
+    lines = [
+        "class," + ",".join([f"colour::{c}" for c in COLOURS] + [f"shape::{s}" for s in SHAPES])
+    ]
     names = []
     for colour, shape in product(COLOURS, SHAPES):
         name = f"{colour}_{shape}"

@@ -31,7 +31,9 @@ def test_the_contrastive_loss_sets_each_image_against_the_other_classes_images()
 
 def test_a_batch_of_one_class_has_nothing_to_contrast_and_finite_gradients() -> None:
     images = unit_rows(3, 4).requires_grad_()
-    loss = prototype_contrastive_loss(images, torch.zeros(3, dtype=torch.long), unit_rows(2, 4), 0.1)
+    loss = prototype_contrastive_loss(
+        images, torch.zeros(3, dtype=torch.long), unit_rows(2, 4), 0.1
+    )
     loss.backward()
     assert loss.item() == 0
     assert torch.isfinite(images.grad).all()

@@ -17,7 +17,7 @@ from model.data.types import ZeroShotData
 from model.errors import DatasetError, ParityError
 from model.export import parity
 from model.runtime.torch_backend import TorchBackend, load_network
-from model.training import loop, run, selection
+from model.training import loop, run
 from model.training.config import TrainingConfig
 from model.training.evaluate import evaluate
 from model.training.features import Progress, extract
@@ -30,7 +30,9 @@ def quiet(title: str) -> Iterator[Progress]:
 
 
 def train(config: TrainingConfig, data: ZeroShotData, folder: Path) -> bundles.Bundle:
-    return run.train(config, data, folder / "shapes", folder / "runs", "a test", quiet, str)
+    return run.train(
+        run.TrainingRun(config, data, folder / "shapes", folder / "runs", "a test", quiet, print)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +202,6 @@ def test_the_choice_is_kept_and_not_made_twice(
     def choose_again(*_: object) -> None:
         raise AssertionError("chosen twice")
 
-    monkeypatch.setattr(selection, "choose", choose_again)
     monkeypatch.setattr(run, "choose", choose_again)
     again = train(small_config, data, folder)
     assert again.manifest.files == bundle.manifest.files
