@@ -54,7 +54,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read from `path`; `sha256` is the manifest's own, so it covers every file."""
+    """A bundle read from `path`; `sha256` is the manifest's own, so it covers every file."""
 
     path: Path
     manifest: Manifest

@@ -1,7 +1,6 @@
 """`umzero train`, `evaluate`, `export` and `verify`, as plain functions with typer annotations."""
 
 import json
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -48,7 +48,7 @@ class PrototypeConfig:
     """How a sheet becomes a prototype: each group to sum 1, to the power `exponent`, centred."""
 
     embedding_dim: int = 128
-    exponent: float = 0.5
+    exponent: float = 0.6
 
 
 @dataclass(frozen=True)

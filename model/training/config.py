@@ -18,14 +18,15 @@ class ClosedFormConfig:
 class MIMTrainingConfig:
     """Gradient training of MIM on cached features."""
 
-    epochs: int = 4  # at most; the best is chosen
+    epochs: int = 6  # at most; the best is chosen
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.1  # share of the steps
     temperature: float = 0.1  # divides cosines in the losses
+    mixup: float = 1.0  # Beta(mixup, mixup) of two images' maps; 0 switches it off
     contrastive_weight: float = 0.3  # 0 switches the prototype contrastive loss off
-    weights: tuple[float, ...] = (0.3, 0.5, 0.7)  # candidates of MIM's share in the embedding
+    weights: tuple[float, ...] = (0.5, 0.7, 1.0)  # candidates of MIM's share in the embedding
 
 
 @dataclass(frozen=True)

@@ -68,13 +68,13 @@ def train_mim(
             rate = _rate(epoch * per_epoch + step, config.epochs * per_epoch, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate
-            interaction = mim({stage: m[rows] for stage, m in maps.items()})
-            embedding = network.local_embedding(interaction.attributes)
-            loss = classification_loss(embedding, labels[rows], prototypes, config.temperature)
-            if config.contrastive_weight:
-                loss = loss + config.contrastive_weight * prototype_contrastive_loss(
-                    embedding, labels[rows], prototypes, config.temperature
-                )
+            share, partners = _mixture(len(rows), config.mixup)
+            mixed = {stage: _mix(m[rows], share, partners) for stage, m in maps.items()}
+            embedding = network.local_embedding(mim(mixed).attributes)
+            loss = share * losses_of(embedding, labels[rows], prototypes, config)
+            if share < 1:
+                mates = labels[rows[partners]]
+                loss = loss + (1 - share) * losses_of(embedding, mates, prototypes, config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(mim.parameters(), 1.0)
@@ -88,6 +88,32 @@ def train_mim(
     mim.eval()
     records: list[Any] = state["records"]
     return records
+
+
+def losses_of(
+    embedding: Tensor, labels: Tensor, prototypes: Tensor, config: MIMTrainingConfig
+) -> Tensor:
+    """Classification, and with a weight the prototype contrastive loss."""
+    loss = classification_loss(embedding, labels, prototypes, config.temperature)
+    if config.contrastive_weight:
+        loss = loss + config.contrastive_weight * prototype_contrastive_loss(
+            embedding, labels, prototypes, config.temperature
+        )
+    return loss
+
+
+def _mixture(count: int, mixup: float) -> tuple[float, Tensor]:
+    """How much of an image is itself, and which one the rest comes from: mixup (Zhang et al., ICLR
+    2018, arXiv:1710.09412) with Beta(mixup, mixup); 0 mixes nothing."""
+    if not mixup:
+        return 1.0, torch.arange(count)
+    concentration = torch.tensor(mixup)
+    share = torch.distributions.Beta(concentration, concentration).sample().item()
+    return share, torch.randperm(count)
+
+
+def _mix(maps: Tensor, share: float, partners: Tensor) -> Tensor:
+    return maps if share == 1 else share * maps + (1 - share) * maps[partners]
 
 
 def _batches(count: int, size: int) -> Iterator[Tensor]:
