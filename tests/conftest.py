@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.shapes"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = "UMZERO_TEST_STRICT_SKIPS"
 MISSING_PROGRAM = "needs the program"

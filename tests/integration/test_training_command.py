@@ -1,0 +1,92 @@
+"""`umzero train folder` on drawn images, in processes of its own, killed as a machine would."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+UMZERO = (sys.executable, "-m", "umzero.cli")
+
+
+def umzero(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*UMZERO, *map(str, words)], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(shapes_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was killed twice, then left alone."""
+    folder = tmp_path_factory.mktemp("command")
+    command = [*UMZERO, "train", "folder", "--data", str(shapes_dir), "--out", "weights/shapes"]
+    for marker in ("features-*/progress.json", "shapes-*/validation.safetensors"):
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        while process.poll() is None and not list((folder / "runs").glob(marker)):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert not (folder / "weights").exists()
+    result = umzero(*command[len(UMZERO) :], folder=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_a_killed_run_goes_on_to_a_bundle_that_verifies(trained: Path) -> None:
+    result = umzero("verify", "weights/shapes", folder=trained)
+    assert result.returncode == 0, result.stderr
+    assert "as the manifest says" in result.stdout
+
+
+def test_evaluate_prints_what_the_manifest_says(trained: Path, shapes_dir: Path) -> None:
+    result = umzero("evaluate", "weights/shapes", "--data", shapes_dir, "--json", folder=trained)
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    manifest = json.loads((trained / "weights/shapes/manifest.json").read_text())
+    command = manifest["scores"].pop("command")
+    assert printed == manifest["scores"]
+    assert command == f"umzero evaluate weights/shapes --data {shapes_dir}"
+    table = umzero("evaluate", "weights/shapes", "--data", shapes_dir, folder=trained)
+    assert f"{100 * printed['czsl']:.1f}" in table.stdout
+
+
+def test_export_writes_the_same_graphs_again(trained: Path, shapes_dir: Path) -> None:
+    graphs = [trained / "weights/shapes" / name for name in ("embed.onnx", "prototypes.onnx")]
+    before = [graph.read_bytes() for graph in graphs]
+    result = umzero("export", "weights/shapes", "--data", shapes_dir, folder=trained)
+    assert result.returncode == 0, result.stderr
+    assert [graph.read_bytes() for graph in graphs] == before
+    assert umzero("verify", "weights/shapes", folder=trained).returncode == 0
+
+
+def test_classify_prints_a_readable_table(trained: Path, shapes_dir: Path) -> None:
+    photo = shapes_dir / "images/green_disc/0.png"
+    result = umzero("classify", photo, "--bundle", "weights/shapes", folder=trained)
+    assert result.returncode == 0, result.stderr
+    assert "green" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("train", "nothing", "--data", ".", "--out", "x"), "no recipe is called 'nothing'"),
+        (("train", "folder", "--data", "missing", "--out", "x"), "is no folder"),
+        (("evaluate", "missing", "--data", "."), "no bundle at missing"),
+        (("evaluate", "missing", "--data", ".", "--without", "cnn"), "--without takes hga or mim"),
+        (("verify", "missing"), "no bundle at missing"),
+        (("classify", "missing.jpg", "--bundle", "missing"), "missing"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    tmp_path: Path, words: tuple[str, ...], complaint: str
+) -> None:
+    result = umzero(*words, folder=tmp_path)
+    assert result.returncode != 0
+    assert complaint in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
