@@ -1,0 +1,193 @@
+"""The composition root: the only place that builds parts and wires them."""
+
+import asyncio
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from model import bundle as bundles
+from model.bundle import Bundle
+from model.runtime.base import Backend
+from model.runtime.load import load
+from service.engine.admission import Permits
+from service.engine.decoding import Decoding
+from service.engine.generation import Generation
+from service.engine.inference import Inference
+from service.errors import ConfigurationError, NotReady
+from service.metrics import Metrics, Reading
+from service.registry.registry import Registry
+from service.registry.sql_store import SqlStore
+from service.registry.store import ClassStore
+from service.settings import Settings
+from service.usecases.classify import IMAGES_AT_ONCE, Classify
+from service.usecases.register_class import Register
+
+log = logging.getLogger(__name__)
+
+State = Literal["starting", "ready", "failed", "draining"]
+_STATES = {
+    "starting": "the service is starting; try again",
+    "failed": "the service could not start; its log says why",
+    "draining": "the service is shutting down",
+}
+
+
+@dataclass
+class Service:
+    """All parts of a running service. Everything that changes does so on the event loop."""
+
+    settings: Settings
+    metrics: Metrics
+    permits: Permits  # of /classify
+    write_permits: Permits  # of bodies with sheets
+    workers: ThreadPoolExecutor  # parsing, scoring, reading the store
+    classify: Classify
+    register: Register
+    generation: Generation
+    state: State = "starting"
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def admitting(self) -> Generation:
+        """The generation that a new request keeps until its answer.
+
+        Raises:
+            NotReady: before warm-up, and while shutting down.
+        """
+        if self.state != "ready":
+            raise NotReady(_STATES[self.state])
+        return self.generation
+
+    def start(self) -> None:
+        """Warm up in the background; needs a running event loop."""
+        self._tasks.append(asyncio.create_task(self._warm_up()))
+
+    def drain(self) -> None:
+        """Take no more requests; those in flight go on."""
+        self.state = "draining"
+        self.settled.set()
+
+    async def stop(self) -> None:
+        """Answer what is queued, and free everything."""
+        self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.generation.close()
+        await asyncio.to_thread(self.workers.shutdown, cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        try:
+            await self.generation.warm_up()
+        except Exception:
+            log.exception("warm-up failed")
+            self.state = "failed"
+            self.settled.set()
+            return
+        if self.state == "starting":
+            self.state = "ready"
+        self.settled.set()
+        log.info("ready", extra={"bundle": self.generation.bundle.name})
+        await self.generation.registry.follow(self.settings.refresh_s)
+
+
+def build(
+    settings: Settings, backend: Backend | None = None, store: ClassStore | None = None
+) -> Service:
+    """Build a service that has not started.
+
+    Args:
+        backend: instead of the one that the settings name.
+        store: instead of the database that the settings name.
+
+    Raises:
+        ModelError: no bundle there, or no backend for it.
+        ConfigurationError: the database can't be used.
+    """
+    bundle = bundles.read(settings.bundle)
+    cpus = available_cpus()
+    threads = settings.threads or max(1, cpus // settings.lanes)
+    if backend is None:
+        kind = settings.backend
+        backend = load(bundle, settings.device, settings.precision, threads, kind)
+    _check_fit(bundle, backend)
+    if store is None:
+        store = SqlStore(
+            settings.store_url, attribute_space(bundle), len(bundle.manifest.attributes)
+        )
+    metrics = Metrics()
+    generation = Generation(
+        bundle=bundle,
+        backend=backend,
+        decoding=Decoding(
+            bundle.manifest.input_size, settings.max_image_pixels, settings.decode_threads or cpus
+        ),
+        inference=Inference(
+            backend,
+            max_batch=settings.max_batch,
+            capacity=settings.queue_capacity * IMAGES_AT_ONCE,
+            lanes=settings.lanes,
+            observer=metrics,
+        ),
+        registry=Registry(store, bundle.classes, backend.prototypes),
+    )
+    workers = ThreadPoolExecutor(max(2, cpus), "worker")
+    service = Service(
+        settings=settings,
+        metrics=metrics,
+        permits=Permits(settings.queue_capacity),
+        write_permits=Permits(settings.queue_capacity),
+        workers=workers,
+        classify=Classify(workers, metrics),
+        register=Register(workers),
+        generation=generation,
+    )
+    metrics.describe(version(), bundle.name, backend.info.name, backend.info.precision)
+    metrics.watch(lambda: _reading(service))
+    return service
+
+
+def attribute_space(bundle: Bundle) -> str:
+    """A fingerprint of the attributes' names and order."""
+    return hashlib.sha256(json.dumps(bundle.manifest.attributes.names).encode()).hexdigest()
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("umzero")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+def _check_fit(bundle: Bundle, backend: Backend) -> None:
+    info, manifest = backend.info, bundle.manifest
+    if (info.input_size, info.attribute_count) != (manifest.input_size, len(manifest.attributes)):
+        raise ConfigurationError(
+            f"the backend takes {info.input_size} pixels and {info.attribute_count} attributes; "
+            f"the bundle {bundle.name} has {manifest.input_size} and {len(manifest.attributes)}"
+        )
+
+
+def _reading(service: Service) -> Reading:
+    registry = service.generation.registry
+    table = registry.table
+    own = int(table.is_seen.sum())
+    return Reading(
+        ready=service.state == "ready",
+        queue_depth=service.permits.taken,
+        queue_capacity=service.settings.queue_capacity,
+        lanes=service.settings.lanes,
+        own_classes=own,
+        registered_classes=len(table) - own,
+        revision=table.revision,
+    )

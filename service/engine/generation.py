@@ -1,0 +1,45 @@
+"""`Generation`: everything that belongs to one bundle, built together and swapped together."""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.bundle import Bundle
+from model.runtime.base import Backend
+from model.sheets import AttributeSpace
+from service.engine.decoding import Decoding
+from service.engine.inference import Inference
+from service.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A request keeps the generation that admitted it until its answer.
+
+    So no embedding of one bundle meets prototypes of another.
+    """
+
+    bundle: Bundle
+    backend: Backend
+    decoding: Decoding
+    inference: Inference
+    registry: Registry
+
+    @property
+    def space(self) -> AttributeSpace:
+        return self.bundle.manifest.attributes
+
+    async def warm_up(self) -> None:
+        """Run the backend once through every part, and load the classes."""
+        size = self.backend.info.input_size
+        await self.inference.embed(np.zeros((size, size, 3), np.uint8))
+        await self.registry.call(self.registry.load)
+
+    async def close(self) -> None:
+        """Answer what is queued, then free everything."""
+        await self.inference.close()
+        self.decoding.close()
+        # Waits for a registration that runs.
+        await asyncio.to_thread(self.registry.close)
+        self.backend.close()

@@ -1,0 +1,127 @@
+"""Every error that `service` raises on purpose. Messages are safe to show; codes are stable."""
+
+# ruff: noqa: N818 - the names are the words of the contract's codes
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """The root.
+
+    Args:
+        detail: what came, what was expected, what to do.
+        index: which item of a list is meant, if the request was one.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, detail: str, *, index: int | None = None) -> None:
+        self.detail = detail
+        self.index = index
+        super().__init__(detail)
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """What a problem says beside its detail."""
+        return {} if self.index is None else {"index": self.index}
+
+
+class ConfigurationError(ServiceError):
+    """The service can't start like this."""
+
+    code = "configuration"
+
+
+class RequestError(ServiceError):
+    """A request that can't be understood; `code` says why."""
+
+    def __init__(self, status: int, code: str, detail: str, *, index: int | None = None) -> None:
+        super().__init__(detail, index=index)
+        self._status, self._code = status, code
+
+    @property
+    def status(self) -> int:  # type: ignore[override]
+        return self._status
+
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        return self._code
+
+
+class ValidationError(ServiceError):
+    """Fields or parameters are missing, unknown or of the wrong kind; `errors` lists them all."""
+
+    status, code = 422, "validation"
+
+    def __init__(self, detail: str, errors: list[dict[str, str]]) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return {"errors": self.errors}
+
+
+class BodyTooLarge(ServiceError):
+    status, code = 413, "body_too_large"
+
+
+class BodyTimeout(ServiceError):
+    status, code = 408, "body_timeout"
+
+
+class ClientGone(ServiceError):
+    """Nobody waits for the answer any more; 499 is nginx's number for it and is never sent."""
+
+    status, code = 499, "client_gone"
+
+
+class NotReady(ServiceError):
+    status, code, retry_after_s = 503, "not_ready", 1
+
+
+class Overloaded(ServiceError):
+    status, code, retry_after_s = 503, "overloaded", 1
+
+
+class DeadlinePassed(ServiceError):
+    status, code, retry_after_s = 503, "deadline", 1
+
+
+class RevisionUnavailable(ServiceError):
+    status, code, retry_after_s = 503, "revision_unavailable", 1
+
+
+class StoreUnavailable(ServiceError):
+    status, code, retry_after_s = 503, "store_unavailable", 1
+
+
+class UnknownClass(ServiceError):
+    status, code = 404, "unknown_class"
+
+
+class NoCandidates(ServiceError):
+    status, code = 422, "no_candidates"
+
+
+class BundleClassError(ServiceError):
+    """The bundle's own classes are read-only."""
+
+    status, code = 409, "bundle_class"
+
+
+class ClassExists(ServiceError):
+    status, code = 409, "class_exists"
+
+
+class NameTaken(ServiceError):
+    status, code = 409, "name_taken"
+
+
+class SheetRefused(RequestError):
+    """One sheet, or what comes with it, can't be used."""
+
+    def __init__(self, code: str, detail: str, *, index: int | None = None) -> None:
+        super().__init__(422, code, detail, index=index)

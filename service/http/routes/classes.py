@@ -1,0 +1,163 @@
+"""`/classes`: list, look at, register, replace and remove."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.bootstrap import Service
+from service.errors import RequestError
+from service.http import bodies
+from service.http.deps import ServiceDep, answer
+from service.http.problems import documented
+from service.http.schemas import (
+    Class,
+    ClassPage,
+    FullClass,
+    NewClassBody,
+    NewClassesBody,
+    Registered,
+    Removed,
+    parse_class,
+    parse_classes,
+)
+from service.registry.records import ClassSummary
+from service.usecases.register_class import Draft
+
+router = APIRouter(tags=["classes"])
+
+MAX_PAGE = 1000
+
+
+def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
+    schemas = [model.model_json_schema() for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.get("/classes", response_model=ClassPage, responses=documented(422, 503))
+async def list_classes(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+) -> Response:
+    """All classes, in the order of their ids."""
+    table = service.admitting().registry.table
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(service.workers, table.page, after, limit + 1)
+    page = found[:limit]
+    following = page[-1].class_id if len(found) > limit else None
+    return answer(
+        {
+            "classes": [_shown(item) for item in page],
+            "next": following,
+            "revision": table.revision,
+        }
+    )
+
+
+@router.get("/classes/{class_id}", response_model=FullClass, responses=documented(404, 503))
+async def get_class(class_id: str, service: ServiceDep) -> Response:
+    """One class, with its attributes and metadata."""
+    registry = service.admitting().registry
+    loop = asyncio.get_running_loop()
+    record = await loop.run_in_executor(service.workers, registry.get, class_id)
+    return answer(
+        {
+            **_shown(record.summary),
+            "attributes": [float(value) for value in record.attributes],
+            "metadata": dict(record.metadata),
+        }
+    )
+
+
+@router.post(
+    "/classes",
+    status_code=201,
+    response_model=Registered,
+    responses=documented(400, 408, 409, 413, 415, 422, 503),
+    openapi_extra=_body(NewClassBody, NewClassesBody),
+)
+async def register(request: Request, service: ServiceDep) -> Response:
+    """Register one class, or `{"classes": [...]}`: all or none."""
+    generation = service.admitting()
+    with service.write_permits.hold():
+        body = await _read(request, service)
+        loop = asyncio.get_running_loop()
+        drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
+        classes, revision = await service.register.add(generation, drafts, single=single)
+    headers = {"Location": f"/classes/{classes[0].class_id}"} if single else None
+    return answer(
+        {"classes": [_shown(item) for item in classes], "revision": revision}, 201, headers
+    )
+
+
+@router.put(
+    "/classes/{class_id}",
+    response_model=Class,
+    responses=documented(400, 404, 408, 409, 413, 415, 422, 503),
+    openapi_extra=_body(NewClassBody),
+)
+async def replace(class_id: str, request: Request, service: ServiceDep) -> Response:
+    """Put other attributes, name and metadata in place of a registered class's."""
+    generation = service.admitting()
+    with service.write_permits.hold():
+        body = await _read(request, service)
+        loop = asyncio.get_running_loop()
+        draft = await loop.run_in_executor(service.workers, _draft, body)
+        item, revision = await service.register.replace(generation, class_id, draft)
+    return answer({**_shown(item), "revision": revision})
+
+
+@router.delete("/classes/{class_id}", response_model=Removed, responses=documented(404, 409, 503))
+async def remove(class_id: str, service: ServiceDep) -> Response:
+    """Remove a registered class."""
+    revision = await service.register.remove(service.admitting(), class_id)
+    return answer({"class_id": class_id, "revision": revision})
+
+
+def _shown(item: ClassSummary) -> dict[str, Any]:
+    return {
+        "class_id": item.class_id,
+        "name": item.name,
+        "seen": item.seen,
+        "origin": item.origin,
+        "given": item.given,
+        "filled": item.filled,
+        "revision": item.revision,
+        "created_at": item.created_at,
+    }
+
+
+async def _read(request: Request, service: Service) -> bytes:
+    kind = bodies.media_type(request.headers.get("content-type", ""))
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
+        raise RequestError(
+            415,
+            "unsupported_media_type",
+            f"Content-Type {kind[:100]!r} isn't application/json",
+        )
+    settings = service.settings
+    return await bodies.read(request, settings.max_body_bytes, settings.sheets_timeout_s)
+
+
+def _drafts(body: bytes) -> tuple[list[Draft], bool]:
+    """The classes of a body, and whether it is one class's own object."""
+    data = bodies.json_object(body)
+    single = not (isinstance(data, dict) and "classes" in data)
+    if single:
+        return [_checked(data)], True
+    return [_as_draft(item) for item in parse_classes(data)], False
+
+
+def _draft(body: bytes) -> Draft:
+    return _checked(bodies.json_object(body))
+
+
+def _checked(data: Any) -> Draft:
+    return _as_draft(parse_class(data))
+
+
+def _as_draft(item: NewClassBody) -> Draft:
+    return Draft(item.name, item.attributes, item.class_id, item.metadata)

@@ -1,0 +1,146 @@
+"""`POST /classify`."""
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from model.errors import ImageError
+from service.bootstrap import Service
+from service.engine.generation import Generation
+from service.errors import DeadlinePassed, RequestError
+from service.http import bodies
+from service.http.deps import QuestionDep, ServiceDep, answer, while_connected
+from service.http.problems import documented, problem_of
+from service.http.schemas import Classification, Classifications
+from service.usecases.classify import Answer, Question
+
+router = APIRouter(tags=["classify"])
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+_REQUEST_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "properties": {
+                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}}
+                },
+            }
+        },
+        "image/*": _BINARY,
+        "application/octet-stream": _BINARY,
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["image"],
+                "properties": {"image": {"anyOf": [_BASE64, {"type": "array", "items": _BASE64}]}},
+            }
+        },
+    },
+}
+
+
+@router.post(
+    "/classify",
+    response_model=Classification | Classifications,
+    responses=documented(400, 404, 408, 413, 415, 422, 503),
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def classify(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
+    """Which classes does a photograph show? One image, or several as a list of results."""
+    started = time.perf_counter()
+    settings = service.settings
+    generation = service.admitting()
+    content_type = request.headers.get("content-type", "")
+    bodies.check_media_type(content_type)
+    raw = bodies.is_raw(content_type)
+    # The permit comes before the body: what can't be served is not read.
+    with service.permits.hold():
+        body = await bodies.read(
+            request,
+            settings.max_image_bytes if raw else settings.max_body_bytes,
+            settings.image_body_timeout_s,
+        )
+        work = _in_time(service, generation, question, body, content_type, started)
+        return await while_connected(request, work)
+
+
+async def _in_time(
+    service: Service,
+    generation: Generation,
+    question: Question,
+    body: bytes,
+    content_type: str,
+    started: float,
+) -> Response:
+    limit_s = service.settings.request_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await _answer(service, generation, question, body, content_type, started)
+    except TimeoutError as error:
+        raise DeadlinePassed(f"no answer within {limit_s:g} s; try again") from error
+
+
+async def _answer(
+    service: Service,
+    generation: Generation,
+    question: Question,
+    body: bytes,
+    content_type: str,
+    started: float,
+) -> Response:
+    settings = service.settings
+    images = await asyncio.get_running_loop().run_in_executor(
+        service.workers,
+        bodies.images,
+        body,
+        content_type,
+        settings.max_image_bytes,
+        settings.max_images,
+    )
+    field = await service.classify.field(generation, question)
+    if images.several:
+        results = await service.classify.many(generation, field, images, question)
+        content: dict[str, Any] = {"results": [_result(result) for result in results]}
+    else:
+        image = images[0]
+        assert isinstance(image, bytes)  # its error would have been raised
+        results = [await service.classify.one(generation, field, image, question)]
+        content = _result(results[0])
+    content["bundle"] = generation.bundle.name
+    content["revision"] = field.table.revision
+    answers = [result for result in results if isinstance(result, Answer)]
+    content["timings_ms"] = {
+        "decode": _milliseconds(sum(item.decode_s for item in answers)),
+        "inference": _milliseconds(sum(item.inference_s for item in answers)),
+        "score": _milliseconds(sum(item.score_s for item in answers)),
+        "total": _milliseconds(time.perf_counter() - started),
+    }
+    return answer(content)
+
+
+def _result(result: Answer | ImageError | RequestError) -> dict[str, Any]:
+    if not isinstance(result, Answer):
+        return {"problem": problem_of(result)}
+    predictions = [
+        {
+            "class_id": item.class_id,
+            "name": item.name,
+            "score": item.score,
+            "probability": item.probability,
+            "seen": item.seen,
+        }
+        for item in result.predictions
+    ]
+    attributes = [{"name": name, "score": score} for name, score in result.attributes]
+    return {"predictions": predictions, "attributes": attributes}
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

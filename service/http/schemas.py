@@ -1,0 +1,189 @@
+"""The shapes of requests and answers, as OpenAPI shows them."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict
+
+from service.errors import ValidationError as InvalidBody
+
+MAX_CLASSES = 10_000
+
+_SHEET: JsonDict = {
+    "description": (
+        "A numbers in the order of GET /attributes; or attribute names with numbers; or group "
+        "names with the name of a value, or several. It may be partial: what is not named in a "
+        "mentioned group is the scale's lower end, groups not mentioned take the seen mean."
+    ),
+    "anyOf": [
+        {"type": "array", "items": {"type": "number"}},
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "number"},
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}},
+                ]
+            },
+        },
+    ],
+    "examples": [{"has_bill_shape": "hooked_seabird", "has_size": ["small_(5_-_9_in)"]}],
+}
+_NAME: JsonDict = {"type": "string", "minLength": 1, "maxLength": 200}
+_CLASS_ID: JsonDict = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$"}
+
+
+class NewClassBody(BaseModel):
+    """One class. The values are checked by the use case, whose errors have codes of their own."""
+
+    model_config = ConfigDict(extra="forbid", title="NewClass")
+
+    name: Any = Field(json_schema_extra=_NAME)
+    attributes: Any = Field(json_schema_extra=_SHEET)
+    class_id: Any = Field(None, json_schema_extra=_CLASS_ID)
+    metadata: Any = Field(None, json_schema_extra={"type": "object"})
+
+
+class NewClassesBody(BaseModel):
+    """Several classes, all or none."""
+
+    model_config = ConfigDict(extra="forbid", title="NewClasses")
+
+    classes: list[NewClassBody] = Field(min_length=1, max_length=MAX_CLASSES)
+
+
+def parse_class(data: Any) -> NewClassBody:
+    """Raises: service.errors.ValidationError."""
+    try:
+        return NewClassBody.model_validate(data)
+    except ValidationError as error:
+        raise invalid_body(error.errors(include_input=False, include_url=False)) from error
+
+
+def parse_classes(data: Any) -> list[NewClassBody]:
+    """Raises: service.errors.ValidationError."""
+    try:
+        return NewClassesBody.model_validate(data).classes
+    except ValidationError as error:
+        raise invalid_body(error.errors(include_input=False, include_url=False)) from error
+
+
+def invalid_body(errors: Iterable[Any]) -> InvalidBody:
+    """pydantic's errors, without the input that it repeats."""
+    listed = [
+        {
+            "field": ".".join(str(part) for part in error["loc"])[:200],
+            "message": str(error["msg"])[:300],
+        }
+        for error in islice(errors, 20)
+    ]
+    shown = "; ".join(f"{item['field']}: {item['message']}" for item in listed[:3])
+    return InvalidBody(shown, listed)
+
+
+class Class(BaseModel):
+    class_id: str
+    name: str
+    seen: bool
+    origin: Literal["bundle", "registered"]
+    given: int
+    filled: int
+    revision: int
+    created_at: str | None
+
+
+class FullClass(Class):
+    attributes: list[float]
+    metadata: dict[str, Any]
+
+
+class Registered(BaseModel):
+    classes: list[Class]
+    revision: int
+
+
+class ClassPage(BaseModel):
+    classes: list[Class]
+    next: str | None
+    revision: int
+
+
+class Removed(BaseModel):
+    class_id: str
+    revision: int
+
+
+class Attribute(BaseModel):
+    name: str
+    group: str
+    min: float
+    max: float
+    mean: float
+
+
+class AttributeList(BaseModel):
+    count: int
+    attributes: list[Attribute]
+
+
+class PredictedClass(BaseModel):
+    class_id: str
+    name: str
+    score: float
+    probability: float
+    seen: bool
+
+
+class AttributeScore(BaseModel):
+    name: str
+    score: float
+
+
+class Timings(BaseModel):
+    """Milliseconds; for several images decode, inference and score are sums."""
+
+    decode: float
+    inference: float
+    score: float
+    total: float
+
+
+class Result(BaseModel):
+    predictions: list[PredictedClass]
+    attributes: list[AttributeScore]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class ProblemResult(BaseModel):
+    problem: Problem
+
+
+class Classification(Result):
+    """The answer for one image."""
+
+    bundle: str
+    revision: int
+    timings_ms: Timings
+
+
+class Classifications(BaseModel):
+    """The answer for several images."""
+
+    results: list[Result | ProblemResult]
+    bundle: str
+    revision: int
+    timings_ms: Timings

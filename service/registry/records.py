@@ -1,0 +1,57 @@
+"""What the registry knows of a class."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from model.runtime.base import F32
+
+CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSummary:
+    """A class as a list shows it; small, for a snapshot holds one for every class."""
+
+    class_id: str
+    name: str
+    seen: bool
+    given: int
+    filled: int
+    revision: int  # of its last write; 0 for the bundle's own
+    created_at: str | None = None  # RFC 3339, UTC; None for the bundle's own
+
+    @property
+    def origin(self) -> Literal["bundle", "registered"]:
+        return "bundle" if self.seen else "registered"
+
+
+@dataclass(frozen=True, eq=False)
+class NewClass:
+    """A class to write; `attributes` is a complete sheet (A,)."""
+
+    class_id: str
+    name: str
+    attributes: F32
+    given: int
+    filled: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassRecord:
+    """A class with everything that was said of it."""
+
+    summary: ClassSummary
+    attributes: F32  # (A,)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What happened between two revisions: exactly the state at `revision`, for what it names."""
+
+    revision: int
+    written: Sequence[ClassRecord] = ()
+    removed: Sequence[str] = ()

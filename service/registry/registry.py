@@ -1,0 +1,253 @@
+"""`Registry`: the classes of one bundle: its own, and those that were registered."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from model.bundle import BundleClass
+from model.runtime.base import F32
+from service.errors import BundleClassError, StoreUnavailable
+from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
+from service.registry.store import ClassStore, name_taken, unknown_class
+from service.registry.table import PrototypeTable
+
+log = logging.getLogger(__name__)
+
+PROTOTYPE_CHUNK = 1024
+
+Result = TypeVar("Result")
+
+
+class Registry:
+    """Keeps `table` in step with the store. Reading `table` needs no lock.
+
+    Methods block and may be called from any thread; `call` runs one in the registry's own.
+
+    Args:
+        store: where registered classes live.
+        own: the bundle's classes. They are laid over the store's, and are never stored.
+        prototypes: (C, A) -> (C, D), called with at most `PROTOTYPE_CHUNK` rows.
+    """
+
+    def __init__(
+        self,
+        store: ClassStore,
+        own: Sequence[BundleClass],
+        prototypes: Callable[[F32], F32],
+    ) -> None:
+        self._store = store
+        self._own = {item.class_id: _record_of(item) for item in own}
+        self._own_names = {item.name: item.class_id for item in own}
+        self._prototypes = prototypes
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "registry")
+        self._refreshing: asyncio.Future[None] | None = None
+        self._table = PrototypeTable()
+
+    @property
+    def table(self) -> PrototypeTable:
+        """The newest snapshot."""
+        return self._table
+
+    async def call(self, function: Callable[[], Result]) -> Result:
+        """Run something in the registry's own thread, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    async def catch_up(self) -> None:
+        """`refresh` in the registry's thread; callers that come meanwhile share one run."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.ensure_future(self.call(self.refresh))
+        await asyncio.shield(self._refreshing)
+
+    async def follow(self, interval_s: float) -> None:
+        """Catch up again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.catch_up()
+            except Exception:
+                log.exception("registry can't follow", extra={"revision": self._table.revision})
+
+    def load(self) -> None:
+        """Lay out the bundle's classes and everything that is in the store."""
+        with self._lock:
+            rows = self._computed([(r.summary, r.attributes) for r in self._own.values()], {})
+            table = PrototypeTable().advance(0, rows)
+            self._table = self._advanced(table, {})
+        log.info(
+            "classes loaded",
+            extra={"classes": len(self._table), "revision": self._table.revision},
+        )
+
+    def get(self, class_id: str) -> ClassRecord:
+        """Everything that was said of one class.
+
+        Raises:
+            UnknownClass, StoreUnavailable
+        """
+        found = self._own.get(class_id)
+        if found is None and CLASS_ID.fullmatch(class_id):
+            found = self._store.get(class_id)
+        if found is None:
+            raise unknown_class(class_id)
+        return found
+
+    def check_writable(self, class_id: str) -> None:
+        """Check that there is such a class, and that it can be changed.
+
+        Raises:
+            UnknownClass, BundleClassError, StoreUnavailable
+        """
+        self._refuse_own(class_id)
+        self.get(class_id)
+
+    def register(self, classes: Sequence[NewClass]) -> tuple[list[ClassSummary], int]:
+        """Add classes, all or none; they can be recognised when this returns.
+
+        Returns:
+            The classes, in order, and the revision that holds them.
+
+        Raises:
+            BundleClassError, ClassExists, NameTaken: with the index of the class.
+            StoreUnavailable: nothing was written.
+        """
+        for index, item in enumerate(classes):
+            self._refuse_own(item.class_id, index)
+            self._refuse_own_name(item.name, index)
+        known = self._known(classes)
+        revision = self._store.add(classes)
+        return self._follow(classes, revision, known), revision
+
+    def replace(self, item: NewClass) -> tuple[ClassSummary, int]:
+        """Put a class in place of the one with its id.
+
+        Raises:
+            UnknownClass, BundleClassError, NameTaken, StoreUnavailable
+        """
+        self._refuse_own(item.class_id)
+        self._refuse_own_name(item.name)
+        known = self._known([item])
+        revision = self._store.replace(item)
+        return self._follow([item], revision, known)[0], revision
+
+    def remove(self, class_id: str) -> int:
+        """Remove a class; returns the revision that lacks it.
+
+        Raises:
+            UnknownClass, BundleClassError, StoreUnavailable
+        """
+        self.check_writable(class_id)
+        revision = self._store.remove(class_id)
+        self._follow([], revision, {})
+        return revision
+
+    def refresh(self) -> None:
+        """Follow what others wrote.
+
+        Raises:
+            StoreUnavailable
+        """
+        if self._store.revision() != self._table.revision:
+            self._advance({})
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self._store.close()
+
+    def _refuse_own(self, class_id: str, index: int | None = None) -> None:
+        if class_id in self._own:
+            raise BundleClassError(
+                f"{class_id!r} is one of the bundle's own classes, which are read-only; "
+                "choose another id",
+                index=index,
+            )
+
+    def _refuse_own_name(self, name: str, index: int | None = None) -> None:
+        if name in self._own_names:
+            raise name_taken(name, index)
+
+    def _known(self, classes: Sequence[NewClass]) -> dict[bytes, F32]:
+        """Prototypes by sheet: computed before the commit, so that a failure writes nothing."""
+        sheets = {item.attributes.tobytes(): item.attributes for item in classes}
+        rows = self._in_chunks(list(sheets.values()))
+        return dict(zip(sheets, rows, strict=True))
+
+    def _follow(
+        self, classes: Sequence[NewClass], revision: int, known: Mapping[bytes, F32]
+    ) -> list[ClassSummary]:
+        """Take the table to a commit of our own, and read back what was written."""
+        try:
+            self._advance(known)
+        except StoreUnavailable:
+            # It is written; the next refresh will show it.
+            log.exception("committed but not loaded", extra={"revision": revision})
+        written = []
+        for item in classes:
+            position = self._table.find(item.class_id)
+            # Another replica may have removed it in the meantime.
+            written.append(
+                _summary_of(item, revision) if position is None else self._table.at(position)
+            )
+        return written
+
+    def _advance(self, known: Mapping[bytes, F32]) -> None:
+        """The only way forward, for our own writes and for others'."""
+        with self._lock:
+            self._table = self._advanced(self._table, known)
+
+    def _advanced(self, table: PrototypeTable, known: Mapping[bytes, F32]) -> PrototypeTable:
+        changes = self._store.changes_since(table.revision)
+        written = []
+        removed = set(changes.removed)
+        for record in changes.written:
+            summary = record.summary
+            owner = self._own_names.get(summary.name)
+            if summary.class_id in self._own or owner is not None:
+                # Registered under another bundle, whose own classes were others.
+                log.warning(
+                    "stored class is hidden by one of the bundle's own",
+                    extra={"class_id": summary.class_id, "by": owner or summary.class_id},
+                )
+                removed.add(summary.class_id)
+                continue
+            written.append((summary, record.attributes))
+        computed = self._computed(written, known)
+        return table.advance(changes.revision, computed, removed - self._own.keys())
+
+    def _computed(
+        self, classes: Sequence[tuple[ClassSummary, F32]], known: Mapping[bytes, F32]
+    ) -> dict[str, tuple[ClassSummary, F32]]:
+        """Each class with its prototype, by id."""
+        keys = [attributes.tobytes() for _, attributes in classes]
+        missing = [a for (_, a), key in zip(classes, keys, strict=True) if key not in known]
+        fresh = iter(self._in_chunks(missing))
+        return {
+            summary.class_id: (summary, known[key] if key in known else next(fresh))
+            for (summary, _), key in zip(classes, keys, strict=True)
+        }
+
+    def _in_chunks(self, sheets: Sequence[F32]) -> list[F32]:
+        """Sheets (A,) -> prototypes (D,)."""
+        rows: list[F32] = []
+        for start in range(0, len(sheets), PROTOTYPE_CHUNK):
+            chunk = np.stack(sheets[start : start + PROTOTYPE_CHUNK])
+            prototypes = self._prototypes(chunk)
+            if len(prototypes) != len(chunk) or not np.isfinite(prototypes).all():
+                raise RuntimeError(f"{len(chunk)} sheets gave no {len(chunk)} finite prototypes")
+            rows.extend(prototypes)
+        return rows
+
+
+def _record_of(item: BundleClass) -> ClassRecord:
+    attributes = np.array(item.attributes, np.float32)
+    summary = ClassSummary(item.class_id, item.name, True, len(attributes), 0, 0)
+    return ClassRecord(summary, attributes)
+
+
+def _summary_of(item: NewClass, revision: int) -> ClassSummary:
+    return ClassSummary(item.class_id, item.name, False, item.given, item.filled, revision)

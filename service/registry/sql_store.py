@@ -1,0 +1,245 @@
+"""Registered classes in a database: a SQLite file, or whatever SQLAlchemy's URL names."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    insert,
+    make_url,
+    select,
+    update,
+)
+from sqlalchemy.engine import Row
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from service.errors import ConfigurationError, StoreUnavailable
+from service.registry.records import Changes, ClassRecord, ClassSummary, NewClass
+from service.registry.schema import DEFAULT_COLLECTION, classes, prepare, registry
+from service.registry.store import class_exists, name_taken, now, unknown_class
+
+_BUSY_TIMEOUT_S = 10
+_CHUNK = 500  # names in one IN (...), below every database's limit
+_BLOB = np.dtype("<f4")
+
+_mine = classes.c.collection == DEFAULT_COLLECTION
+
+
+class SqlStore:
+    """A `ClassStore` in a database.
+
+    Args:
+        url: SQLAlchemy's; `postgresql://` means psycopg 3.
+        attribute_space: the fingerprint of the bundle's attributes. Sheets are rows of numbers:
+            under other attributes they would mean something else, so such a store is refused.
+        attribute_count: A.
+
+    Raises:
+        ConfigurationError: the URL can't be used, the database was written by a later version, or
+            its sheets are of other attributes.
+    """
+
+    def __init__(self, url: str, attribute_space: str, attribute_count: int) -> None:
+        self._attribute_space = attribute_space
+        self._attribute_count = attribute_count
+        self._engine = _engine(url)
+        try:
+            prepare(self._engine)
+            with self._engine.connect() as connection:
+                self._check_space(connection.execute(select(registry)).one().attribute_space)
+        except SQLAlchemyError as error:
+            self._engine.dispose()
+            raise ConfigurationError(f"the database can't be used: {_reason(error)}") from error
+        except ConfigurationError:
+            self._engine.dispose()
+            raise
+
+    def revision(self) -> int:
+        with _reported(), self._engine.connect() as connection:
+            return int(connection.execute(select(registry.c.revision)).scalar_one())
+
+    def changes_since(self, revision: int) -> Changes:
+        # One statement sees one state. Every write leaves a row with its revision, and tombstones
+        # stay, so the highest revision among the rows is exactly the state that they show.
+        query = select(classes).where(_mine, classes.c.revision > revision)
+        with _reported(), self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return Changes(
+            max([revision, *(row.revision for row in rows)]),
+            [self._record(row) for row in rows if row.name is not None],
+            [row.class_id for row in rows if row.name is None],
+        )
+
+    def get(self, class_id: str) -> ClassRecord | None:
+        query = select(classes).where(
+            _mine, classes.c.class_id == class_id, classes.c.name.is_not(None)
+        )
+        with _reported(), self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else self._record(row)
+
+    def add(self, new: Sequence[NewClass]) -> int:
+        with _reported(), self._engine.begin() as connection:
+            revision = self._next_revision(connection)
+            ids = _living(connection, classes.c.class_id, [item.class_id for item in new])
+            names = _living(connection, classes.c.name, [item.name for item in new])
+            for index, item in enumerate(new):
+                if item.class_id in ids:
+                    raise class_exists(item.class_id, index)
+                if item.name in names:
+                    raise name_taken(item.name, index)
+            for chunk in _chunks([item.class_id for item in new]):
+                connection.execute(delete(classes).where(_mine, classes.c.class_id.in_(chunk)))
+            moment = now()
+            connection.execute(
+                insert(classes),
+                [{**_columns(item, revision), "created_at": moment} for item in new],
+            )
+        return revision
+
+    def replace(self, item: NewClass) -> int:
+        with _reported(), self._engine.begin() as connection:
+            revision = self._next_revision(connection)
+            query = select(classes.c.class_id).where(
+                _mine, classes.c.name == item.name, classes.c.class_id != item.class_id
+            )
+            if connection.execute(query).first() is not None:
+                raise name_taken(item.name)
+            _change(connection, item.class_id, _columns(item, revision))
+        return revision
+
+    def remove(self, class_id: str) -> int:
+        with _reported(), self._engine.begin() as connection:
+            revision = self._next_revision(connection)
+            empty = dict.fromkeys(("name", "attributes", "given", "metadata", "created_at"))
+            _change(connection, class_id, {"revision": revision, **empty})
+        return revision
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _next_revision(self, connection: Connection) -> int:
+        """The first statement of every write: its row lock puts all writers in one line."""
+        row = connection.execute(
+            update(registry)
+            .values(revision=registry.c.revision + 1)
+            .returning(registry.c.revision, registry.c.attribute_space)
+        ).one()
+        self._check_space(row.attribute_space)
+        if row.attribute_space is None:
+            connection.execute(update(registry).values(attribute_space=self._attribute_space))
+        return int(row.revision)
+
+    def _check_space(self, stored: str | None) -> None:
+        if stored not in (None, self._attribute_space):
+            raise ConfigurationError(
+                "the database holds sheets of other attributes than this bundle's. Start with the "
+                "bundle that they were registered with, or give another --database-url"
+            )
+
+    def _record(self, row: Row[Any]) -> ClassRecord:
+        attributes = np.frombuffer(row.attributes, _BLOB).astype(np.float32)
+        summary = ClassSummary(
+            class_id=row.class_id,
+            name=row.name,
+            seen=False,
+            given=row.given,
+            filled=self._attribute_count - row.given,
+            revision=row.revision,
+            created_at=row.created_at,
+        )
+        return ClassRecord(summary, attributes, json.loads(row.metadata))
+
+
+def _columns(item: NewClass, revision: int) -> dict[str, Any]:
+    return {
+        "collection": DEFAULT_COLLECTION,
+        "class_id": item.class_id,
+        "revision": revision,
+        "name": item.name,
+        "attributes": item.attributes.astype(_BLOB).tobytes(),
+        "given": item.given,
+        "metadata": json.dumps(dict(item.metadata)),
+    }
+
+
+def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:
+    """Change one living row."""
+    living = (_mine, classes.c.class_id == class_id, classes.c.name.is_not(None))
+    if connection.execute(update(classes).where(*living).values(values)).rowcount != 1:
+        raise unknown_class(class_id)
+
+
+def _living(connection: Connection, column: Any, values: Sequence[str]) -> set[str]:
+    """Which of these ids or names belong to living classes."""
+    found: set[str] = set()
+    for chunk in _chunks(values):
+        query = select(column).where(_mine, classes.c.name.is_not(None), column.in_(chunk))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("the database of classes does not answer; try again") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Without the statement, the parameters and the URL's password."""
+    return str(getattr(error, "orig", None) or type(error).__name__)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgres", "postgresql"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed)
+        return create_engine(parsed, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            f"--database-url is none that SQLAlchemy knows ({error}); "
+            "sqlite:///state/umzero.db is one"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"this database needs the module {error.name}: pip install 'umzero[postgres]'"
+        ) from error
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigurationError("a SQLite database needs a file: sqlite:///state/umzero.db")
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder of {url.database} can't be made ({error.strerror})"
+        ) from error
+    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        # WAL: readers go on while one writes. FULL: a commit that was answered survives power cuts.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

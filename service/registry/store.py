@@ -1,0 +1,169 @@
+"""`ClassStore`: where registered classes live; and one in memory, for tests and for trying out.
+
+Rules that every store keeps:
+
+* A write takes its revision inside its transaction, from one counter; all of it or nothing.
+* A removal leaves a tombstone, so that `changes_since` can tell it.
+* A name belongs to one living class.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from service.errors import ClassExists, NameTaken, UnknownClass
+from service.registry.records import Changes, ClassRecord, ClassSummary, NewClass
+
+
+class ClassStore(Protocol):
+    """Every method may be called from several threads.
+
+    Raises:
+        StoreUnavailable: by any method; nothing was written.
+    """
+
+    def revision(self) -> int:
+        """The counter: how many writes there have been."""
+        ...
+
+    def changes_since(self, revision: int) -> Changes:
+        """What living classes were written, and what was removed, after `revision`; 0 for all."""
+        ...
+
+    def get(self, class_id: str) -> ClassRecord | None:
+        """One living class."""
+        ...
+
+    def add(self, classes: Sequence[NewClass]) -> int:
+        """Write new classes in one transaction; returns its revision.
+
+        Raises:
+            ClassExists, NameTaken: with the index of the class that can't be written.
+        """
+        ...
+
+    def replace(self, item: NewClass) -> int:
+        """Write a class in place of the one with its id.
+
+        Raises:
+            UnknownClass, NameTaken
+        """
+        ...
+
+    def remove(self, class_id: str) -> int:
+        """Leave a tombstone.
+
+        Raises:
+            UnknownClass
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def now() -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def record_of(item: NewClass, revision: int, created_at: str) -> ClassRecord:
+    summary = ClassSummary(
+        class_id=item.class_id,
+        name=item.name,
+        seen=False,
+        given=item.given,
+        filled=item.filled,
+        revision=revision,
+        created_at=created_at,
+    )
+    return ClassRecord(summary, item.attributes, dict(item.metadata))
+
+
+def class_exists(class_id: str, index: int | None = None) -> ClassExists:
+    return ClassExists(
+        f"a class has the id {class_id!r} already; PUT /classes/{class_id} replaces it",
+        index=index,
+    )
+
+
+def name_taken(name: str, index: int | None = None) -> NameTaken:
+    return NameTaken(f"a class is called {name!r} already; choose another name", index=index)
+
+
+def unknown_class(class_id: str) -> UnknownClass:
+    return UnknownClass(f"no class has the id {class_id[:100]!r}. See GET /classes")
+
+
+@dataclass(frozen=True)
+class _Row:
+    revision: int
+    record: ClassRecord | None  # None: a tombstone
+
+
+class MemoryStore:
+    """A `ClassStore` that forgets everything with its process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._revision = 0
+        self._rows: dict[str, _Row] = {}
+
+    def revision(self) -> int:
+        return self._revision
+
+    def changes_since(self, revision: int) -> Changes:
+        with self._lock:
+            new = {key: row for key, row in self._rows.items() if row.revision > revision}
+            return Changes(
+                self._revision,
+                [row.record for row in new.values() if row.record],
+                [key for key, row in new.items() if not row.record],
+            )
+
+    def get(self, class_id: str) -> ClassRecord | None:
+        row = self._rows.get(class_id)
+        return row.record if row else None
+
+    def add(self, classes: Sequence[NewClass]) -> int:
+        with self._lock:
+            names = set(self._names())
+            for index, item in enumerate(classes):
+                if self.get(item.class_id):
+                    raise class_exists(item.class_id, index)
+                if item.name in names:
+                    raise name_taken(item.name, index)
+            self._revision += 1
+            for item in classes:
+                record = record_of(item, self._revision, now())
+                self._rows[item.class_id] = _Row(self._revision, record)
+            return self._revision
+
+    def replace(self, item: NewClass) -> int:
+        with self._lock:
+            old = self.get(item.class_id)
+            if old is None:
+                raise unknown_class(item.class_id)
+            if item.name != old.summary.name and item.name in self._names():
+                raise name_taken(item.name)
+            self._revision += 1
+            record = record_of(item, self._revision, old.summary.created_at or now())
+            self._rows[item.class_id] = _Row(self._revision, record)
+            return self._revision
+
+    def remove(self, class_id: str) -> int:
+        with self._lock:
+            if self.get(class_id) is None:
+                raise unknown_class(class_id)
+            self._revision += 1
+            self._rows[class_id] = replace(
+                self._rows[class_id], revision=self._revision, record=None
+            )
+            return self._revision
+
+    def close(self) -> None:
+        self._rows.clear()
+
+    def _names(self) -> list[str]:
+        return [row.record.summary.name for row in self._rows.values() if row.record]

@@ -1,0 +1,252 @@
+"""Classify: an image and a question -> ranked classes."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import scoring
+from model.errors import ImageError
+from model.preprocess import Box
+from model.runtime.base import F32
+from service.engine.generation import Generation
+from service.errors import NoCandidates, RequestError, RevisionUnavailable
+from service.metrics import Metrics
+from service.registry.store import unknown_class
+from service.registry.table import PrototypeTable
+
+STRONGEST_ATTRIBUTES = 10
+REVISION_WAIT_S = 1.0
+REVISION_POLL_S = 0.05
+# A request with many images doesn't fill the queue before the others' single ones.
+IMAGES_AT_ONCE = 4
+
+Scope = Literal["all", "unseen", "seen"]
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of an image; `gamma` None: the bundle's."""
+
+    top_k: int = 5
+    class_ids: tuple[str, ...] | None = None
+    scope: Scope = "all"
+    gamma: float | None = None
+    min_revision: int = 0
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    class_id: str
+    name: str
+    score: float  # cosine / temperature, before gamma
+    probability: float  # after gamma, over the candidates
+    seen: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`attributes` are the strongest, on the sheet's scale; times in seconds."""
+
+    predictions: list[Prediction]
+    attributes: list[tuple[str, float]]
+    decode_s: float
+    inference_s: float  # with the wait for a lane
+    score_s: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """The classes that one request is about: a snapshot, and the positions of its candidates."""
+
+    table: PrototypeTable
+    positions: Positions | None  # None: all of them
+
+
+def candidates(
+    table: PrototypeTable, class_ids: Sequence[str] | None, scope: Scope
+) -> Positions | None:
+    """The positions that a question is about; None stands for all.
+
+    Raises:
+        UnknownClass: an id that no class has.
+        NoCandidates: nothing is left.
+    """
+    if class_ids is None and scope == "all" and len(table):
+        return None
+    if class_ids is None:
+        positions = np.arange(len(table))
+    else:
+        found = []
+        for class_id in dict.fromkeys(class_ids):
+            if (position := table.find(class_id)) is None:
+                raise unknown_class(class_id)
+            found.append(position)
+        positions = np.array(found, np.intp)
+    if scope != "all" and len(positions):
+        positions = positions[table.is_seen[positions] == (scope == "seen")]
+    if not len(positions):
+        among = "classes" if class_ids is None else "classes of `classes`"
+        kind = "" if scope == "all" else f"{scope} "
+        raise NoCandidates(
+            f"there are no {kind}{among} to choose from. POST /classes registers unseen ones; "
+            "scope=all asks for both"
+        )
+    return positions
+
+
+def rank(
+    embedding: F32,
+    table: PrototypeTable,
+    positions: Positions | None,
+    temperature: float,
+    gamma: float,
+    top_k: int,
+) -> list[Prediction]:
+    """Score one embedding (D,) against the candidates; the best `top_k` after gamma, best first."""
+    row = embedding[None, :]
+    if positions is not None and len(positions) * 4 < len(table):
+        logits = scoring.cosine_logits(row, table.take(positions), temperature)
+    else:
+        # Block by block: the table is never copied.
+        logits = np.concatenate(
+            [scoring.cosine_logits(row, b.prototypes, temperature) for b in table.blocks], axis=1
+        )
+        logits = logits if positions is None else logits[:, positions]
+    is_seen = table.is_seen if positions is None else table.is_seen[positions]
+    calibrated = scoring.calibrated_stacking(logits, is_seen, gamma)
+    probabilities = scoring.softmax(calibrated)[0]
+    predictions = []
+    for index in scoring.top_k(calibrated[0], top_k):
+        item = table.at(int(index if positions is None else positions[index]))
+        predictions.append(
+            Prediction(
+                class_id=item.class_id,
+                name=item.name,
+                score=float(logits[0, index]),
+                probability=float(probabilities[index]),
+                seen=item.seen,
+            )
+        )
+    return predictions
+
+
+def strongest(attributes: F32, names: Sequence[str], count: int) -> list[tuple[str, float]]:
+    """The attributes (A,) that score highest, best first."""
+    return [(names[i], float(attributes[i])) for i in scoring.top_k(attributes, count)]
+
+
+class Classify:
+    """The use case. Decoding, inference and scoring all leave the event loop.
+
+    Args:
+        workers: where scoring runs.
+        metrics: is told how long decoding took.
+    """
+
+    def __init__(self, workers: Executor, metrics: Metrics) -> None:
+        self._workers = workers
+        self._metrics = metrics
+
+    async def field(self, generation: Generation, question: Question) -> Field:
+        """Take the snapshot that a request will be scored on.
+
+        Raises:
+            UnknownClass, NoCandidates
+            RevisionUnavailable: `min_revision` didn't come in time.
+        """
+        table = await self._table(generation, question.min_revision)
+        positions = await asyncio.get_running_loop().run_in_executor(
+            self._workers, candidates, table, question.class_ids, question.scope
+        )
+        return Field(table, positions)
+
+    async def one(
+        self, generation: Generation, field: Field, image: bytes, question: Question
+    ) -> Answer:
+        """Classify one image.
+
+        Raises:
+            model.errors.ImageError: not an image that can be used.
+            ServiceError, BatchError
+        """
+        started = time.perf_counter()
+        pixels = await generation.decoding.decode(image, question.box)
+        decoded = time.perf_counter()
+        self._metrics.image_decoded(decoded - started)
+        seen = await generation.inference.embed(pixels)
+        embedded = time.perf_counter()
+        manifest = generation.bundle.manifest
+
+        def score() -> tuple[list[Prediction], list[tuple[str, float]]]:
+            gamma = manifest.gamma if question.gamma is None else question.gamma
+            predictions = rank(
+                seen.embedding,
+                field.table,
+                field.positions,
+                manifest.temperature,
+                gamma,
+                question.top_k,
+            )
+            names = manifest.attributes.names
+            return predictions, strongest(seen.attributes, names, STRONGEST_ATTRIBUTES)
+
+        loop = asyncio.get_running_loop()
+        predictions, attributes = await loop.run_in_executor(self._workers, score)
+        return Answer(
+            predictions=predictions,
+            attributes=attributes,
+            decode_s=decoded - started,
+            inference_s=embedded - decoded,
+            score_s=time.perf_counter() - embedded,
+        )
+
+    async def many(
+        self,
+        generation: Generation,
+        field: Field,
+        images: Sequence[bytes | RequestError],
+        question: Question,
+    ) -> list[Answer | ImageError | RequestError]:
+        """Classify several images; one that can't be used has its error in its place."""
+        at_once = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+        async def guarded(image: bytes | RequestError) -> Answer | ImageError | RequestError:
+            if isinstance(image, RequestError):
+                return image
+            async with at_once:
+                try:
+                    return await self.one(generation, field, image, question)
+                except ImageError as error:
+                    return error
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(guarded(image)) for image in images]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return [task.result() for task in tasks]
+
+    async def _table(self, generation: Generation, min_revision: int) -> PrototypeTable:
+        registry = generation.registry
+        if registry.table.revision >= min_revision:
+            return registry.table
+        end = time.monotonic() + REVISION_WAIT_S
+        while True:
+            await registry.catch_up()
+            table = registry.table
+            if table.revision >= min_revision:
+                return table
+            if time.monotonic() >= end:
+                raise RevisionUnavailable(
+                    f"the registry is at revision {table.revision}, before {min_revision}; "
+                    "try again, or ask for a revision that a write answered"
+                )
+            await asyncio.sleep(REVISION_POLL_S)

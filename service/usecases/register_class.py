@@ -1,0 +1,173 @@
+"""Register: sheets and names -> classes that can be recognised at once."""
+
+import asyncio
+import json
+import unicodedata
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import SheetError
+from model.sheets import AttributeSpace, fill
+from service.engine.generation import Generation
+from service.errors import ServiceError, SheetRefused
+from service.registry.records import CLASS_ID, ClassSummary, NewClass
+from service.registry.store import class_exists, name_taken
+
+MAX_METADATA_BYTES = 16 * 1024
+_NAME_LENGTH = 200
+_REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line separators
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A class as a client describes it; nothing in it has been checked."""
+
+    name: Any
+    attributes: Any
+    class_id: Any = None
+    metadata: Any = None
+
+
+def checked(draft: Draft, space: AttributeSpace, index: int | None = None) -> NewClass:
+    """A class that can be written.
+
+    Raises:
+        SheetRefused: `name_invalid`, `class_id_invalid`, `metadata_invalid`, `metadata_too_large`,
+            or the code of what `model.sheets.fill` found.
+    """
+    try:
+        class_id = str(uuid.uuid4()) if draft.class_id is None else _checked_id(draft.class_id)
+        name = _checked_name(draft.name)
+        metadata = {} if draft.metadata is None else _checked_metadata(draft.metadata)
+        sheet = fill(draft.attributes, space)
+    except SheetError as error:
+        where = "" if index is None else f"classes[{index}]: "
+        raise SheetRefused(error.code, where + str(error), index=index) from error
+    return NewClass(class_id, name, sheet.values, sheet.given, sheet.filled, metadata)
+
+
+def checked_batch(drafts: Sequence[Draft], space: AttributeSpace) -> list[NewClass]:
+    """Check each, and that no two are the same.
+
+    Raises:
+        SheetRefused, ClassExists, NameTaken: with the index of the class.
+    """
+    result = []
+    ids: set[str] = set()
+    names: set[str] = set()
+    for index, draft in enumerate(drafts):
+        item = checked(draft, space, index)
+        if item.class_id in ids:
+            raise class_exists(item.class_id, index)
+        if item.name in names:
+            raise name_taken(item.name, index)
+        ids.add(item.class_id)
+        names.add(item.name)
+        result.append(item)
+    return result
+
+
+class Register:
+    """The use case. Checking runs in `workers`, writing in the registry's own thread."""
+
+    def __init__(self, workers: Executor) -> None:
+        self._workers = workers
+
+    async def add(
+        self, generation: Generation, drafts: Sequence[Draft], *, single: bool = False
+    ) -> tuple[list[ClassSummary], int]:
+        """Register all or none; returns them and the revision that holds them.
+
+        Raises:
+            ServiceError: with the index of the class that can't be registered, unless `single`.
+        """
+        loop = asyncio.get_running_loop()
+        registry = generation.registry
+        try:
+            if single:
+                one = await loop.run_in_executor(
+                    self._workers, checked, drafts[0], generation.space
+                )
+                new = [one]
+            else:
+                new = await loop.run_in_executor(
+                    self._workers, checked_batch, drafts, generation.space
+                )
+            return await registry.call(lambda: registry.register(new))
+        except ServiceError as error:
+            if single:
+                error.index = None
+            raise
+
+    async def replace(
+        self, generation: Generation, class_id: str, draft: Draft
+    ) -> tuple[ClassSummary, int]:
+        """Put a class in place of the one with this id.
+
+        Raises:
+            ServiceError
+        """
+        registry = generation.registry
+        await registry.call(lambda: registry.check_writable(class_id))
+        if draft.class_id not in (None, class_id):
+            raise SheetRefused(
+                "class_id_mismatch", "class_id in the body isn't the path's; leave it out"
+            )
+        draft = Draft(draft.name, draft.attributes, class_id, draft.metadata)
+        loop = asyncio.get_running_loop()
+        new = await loop.run_in_executor(self._workers, checked, draft, generation.space)
+        return await registry.call(lambda: registry.replace(new))
+
+    async def remove(self, generation: Generation, class_id: str) -> int:
+        """Remove a class; returns the revision that lacks it.
+
+        Raises:
+            ServiceError
+        """
+        registry = generation.registry
+        return await registry.call(lambda: registry.remove(class_id))
+
+
+def _checked_id(value: Any) -> str:
+    if not isinstance(value, str) or not CLASS_ID.fullmatch(value) or value in (".", ".."):
+        raise SheetError(
+            "class_id_invalid",
+            f"class_id {_shown(value)} isn't 1 to 100 characters of A-Z a-z 0-9 . _ -",
+        )
+    return value
+
+
+def _checked_name(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= _NAME_LENGTH or not value.strip():
+        raise SheetError(
+            "name_invalid", f"name {_shown(value)} isn't a text of 1 to {_NAME_LENGTH} characters"
+        )
+    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in value):
+        raise SheetError("name_invalid", f"name {_shown(value)} has control characters")
+    return value
+
+
+def _checked_metadata(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SheetError("metadata_invalid", "metadata isn't a JSON object")
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise SheetError(
+            "metadata_invalid",
+            f"metadata can't be kept as JSON ({type(error).__name__}): "
+            "numbers must be finite, and objects not nested without end",
+        ) from error
+    if len(text) > MAX_METADATA_BYTES:
+        raise SheetError(
+            "metadata_too_large",
+            f"metadata has {len(text)} bytes as JSON; at most {MAX_METADATA_BYTES} are kept",
+        )
+    return value
+
+
+def _shown(value: Any) -> str:
+    return repr(value[:100]) if isinstance(value, str) else f"({type(value).__name__})"

@@ -1,0 +1,36 @@
+"""`umzero serve`, with the fake backend: what the integration tests start as a process.
+
+Settings come from UMZERO_* alone; FAKE_DELAY_S makes every batch take that long. An image whose
+middle is pure magenta makes its batch fail.
+"""
+
+import os
+
+import numpy as np
+
+from model import bundle as bundles
+from model.runtime.base import U8
+from model.runtime.fake import FakeBackend
+from service.app import create_app
+from service.commands import run
+from service.settings import read
+
+MAGENTA = (255, 0, 255)
+
+
+def fail_on_magenta(images: U8) -> Exception | None:
+    middle = images.shape[1] // 2
+    if (images[:, middle, middle] == np.array(MAGENTA)).all(axis=1).any():
+        return RuntimeError("secret-of-the-backend")
+    return None
+
+
+def main() -> None:
+    settings = read({})
+    delay_s = float(os.environ.get("FAKE_DELAY_S", "0"))
+    backend = FakeBackend.of(bundles.read(settings.bundle), delay_s=delay_s, fail=fail_on_magenta)
+    run(settings, create_app(settings, backend))
+
+
+if __name__ == "__main__":
+    main()

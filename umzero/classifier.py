@@ -1,0 +1,132 @@
+"""`Classifier`: a bundle in this process, without HTTP."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from model import bundle as bundles
+from model import preprocess
+from model.errors import SheetError
+from model.preprocess import Box
+from model.runtime.base import U8, Backend
+from model.runtime.load import load
+from model.sheets import fill
+from service.registry.records import ClassSummary
+from service.registry.table import PrototypeTable
+from service.usecases.classify import Prediction, rank
+
+DEFAULT_BUNDLE = Path("weights/birds")
+_MAX_PIXELS = 200_000_000
+
+Photograph = bytes | str | Path | Image.Image | U8
+
+
+class Classifier:
+    """Classifies images, and learns classes from sheets of attributes.
+
+        classifier = Classifier("weights/birds")
+        classifier.register("Red-faced Cormorant", {"has_bill_shape": "hooked_seabird"})
+        classifier.classify("photo.jpg")[0].name
+
+    Not for several threads at once. Registered classes are gone with the object.
+
+    Args:
+        bundle: the folder that `umzero train` wrote.
+        device, precision, threads: as for `umzero serve`.
+        backend: instead of the bundle's own network.
+
+    Raises:
+        WeightsError, BackendUnavailable
+    """
+
+    def __init__(
+        self,
+        bundle: Path | str = DEFAULT_BUNDLE,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        threads: int = 0,
+        backend: Backend | None = None,
+    ) -> None:
+        self._bundle = bundles.read(bundle)
+        self._backend = backend or load(self._bundle, device, precision, threads)
+        own = self._bundle.classes
+        rows: dict[str, Any] = {}
+        if own:
+            sheets = np.array([item.attributes for item in own], np.float32)
+            for item, prototype in zip(own, self._backend.prototypes(sheets), strict=True):
+                given = len(item.attributes)
+                summary = ClassSummary(item.class_id, item.name, True, given, 0, 0)
+                rows[item.class_id] = (summary, prototype)
+        self._table = PrototypeTable().advance(0, rows)
+
+    def register(
+        self,
+        name: str,
+        attributes: Sequence[float] | Mapping[str, float | str | Sequence[str]],
+        class_id: str | None = None,
+    ) -> str:
+        """Add a class; one that has its id, which is its name unless given, is replaced.
+
+        Raises:
+            SheetError: the sheet doesn't fit, or one of the bundle's own classes has the id.
+        """
+        class_id = class_id or name
+        if any(item.class_id == class_id for item in self._bundle.classes):
+            raise SheetError(
+                "bundle_class", f"{class_id!r} is one of the bundle's own classes; use another id"
+            )
+        sheet = fill(attributes, self._bundle.manifest.attributes)
+        prototype = self._backend.prototypes(sheet.values[None, :])[0]
+        revision = self._table.revision + 1
+        summary = ClassSummary(class_id, name, False, sheet.given, sheet.filled, revision)
+        self._table = self._table.advance(revision, {class_id: (summary, prototype)})
+        return class_id
+
+    def classify(
+        self,
+        image: Photograph,
+        *,
+        top_k: int = 5,
+        gamma: float | None = None,
+        box: Box | None = None,
+    ) -> list[Prediction]:
+        """The classes that an image shows, best first.
+
+        Args:
+            image: an encoded image, the path of one, a Pillow image, or RGB pixels (H, W, 3).
+            gamma: taken from the scores of seen classes; the bundle's when None.
+            box: x, y, w, h in pixels: the part to look at.
+
+        Raises:
+            ImageError: not an image.
+        """
+        manifest = self._bundle.manifest
+        pixels = preprocess.fit(_opened(image), manifest.input_size, box)
+        embedding = self._backend.embed(pixels[None])[0][0]
+        chosen = manifest.gamma if gamma is None else gamma
+        return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._backend.close()
+
+
+def _opened(image: Photograph) -> Image.Image:
+    if isinstance(image, np.ndarray):
+        return Image.fromarray(image).convert("RGB")
+    if isinstance(image, Image.Image):
+        # As a file, it takes the same way as every other: upright, and without an alpha channel.
+        file = io.BytesIO()
+        image.save(file, "PNG" if image.mode in _PNG_MODES else "TIFF", exif=image.getexif())
+        image = file.getvalue()
+    if isinstance(image, str | Path):
+        image = Path(image).read_bytes()
+    return preprocess.decode(image, _MAX_PIXELS)
+
+
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
