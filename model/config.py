@@ -34,7 +34,7 @@ class MIMConfig:
     """Mamba Interaction Module: `layers` of Mamba-2, scanned both ways."""
 
     enabled: bool = True
-    stages: tuple[str, ...] = ("block15",)
+    stages: tuple[str, ...] = ("block10", "block15")
     layers: int = 1
     width: int = 128
     state: int = 32
