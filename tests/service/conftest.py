@@ -1,0 +1,37 @@
+"""Parts of a service on the fake bundle."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.bundle import Bundle
+from model.runtime.base import F32
+from model.runtime.fake import write_fake_bundle
+from service.registry.records import NewClass
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_fake_bundle(tmp_path_factory.mktemp("bundles") / "fake")
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'classes.db'}"
+
+
+@pytest.fixture(scope="session")
+def new_class() -> Callable[..., NewClass]:
+    """Makes a class whose sheet follows from its id."""
+
+    def make(class_id: str, name: str | None = None, attributes: F32 | None = None) -> NewClass:
+        if attributes is None:
+            seed = int.from_bytes(class_id.encode()[-4:], "big")
+            attributes = np.random.default_rng(seed).uniform(0, 100, 9).astype(np.float32)
+        return NewClass(
+            class_id, name or f"name of {class_id}", attributes, 6, 3, {"key": class_id}
+        )
+
+    return make

@@ -1,0 +1,304 @@
+"""The registry: memory follows the store, and only the store."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.bundle import Bundle, BundleClass
+from model.runtime.base import F32
+from model.runtime.fake import FakeBackend
+from service.errors import BundleClassError, NameTaken, StoreUnavailable, UnknownClass
+from service.registry import registry as registries
+from service.registry.records import NewClass
+from service.registry.registry import Registry
+from service.registry.sql_store import SqlStore
+from service.registry.store import MemoryStore
+
+Make = Callable[..., NewClass]
+
+
+@pytest.fixture
+def backend(bundle: Bundle) -> FakeBackend:
+    return FakeBackend.of(bundle)
+
+
+def registry_of(
+    store: MemoryStore | SqlStore, bundle: Bundle, prototypes: Callable[[F32], F32]
+) -> Registry:
+    registry = Registry(store, bundle.classes, prototypes)
+    registry.load()
+    return registry
+
+
+def test_the_bundles_own_classes_are_there_from_the_start_and_are_never_stored(
+    bundle: Bundle, backend: FakeBackend
+) -> None:
+    store = MemoryStore()
+    registry = registry_of(store, bundle, backend.prototypes)
+
+    table = registry.table
+    assert set(table.names) == {"Robin", "Jay", "Cardinal", "Parrot"}
+    assert table.is_seen.all()
+    robin = next(item for item in bundle.classes if item.name == "Robin")
+    expected = backend.prototypes(np.array([robin.attributes], np.float32))[0]
+    assert table.take([table.find("robin") or 0])[0].tolist() == expected.tolist()
+    assert registry.get("robin").attributes.tolist() == list(robin.attributes)
+    assert (store.revision(), store.changes_since(0).written) == (0, [])
+    registry.close()
+
+
+def test_a_registered_class_is_in_the_next_snapshot_and_not_in_older_ones(
+    bundle: Bundle, backend: FakeBackend, new_class: Make
+) -> None:
+    registry = registry_of(MemoryStore(), bundle, backend.prototypes)
+    before = registry.table
+    item = new_class("kite")
+
+    (summary,), revision = registry.register([item])
+
+    position = registry.table.find("kite")
+    assert position is not None
+    assert before.find("kite") is None
+    assert (revision, registry.table.revision, summary.revision) == (1, 1, 1)
+    expected = backend.prototypes(item.attributes[None])[0]
+    np.testing.assert_allclose(registry.table.take([position])[0], expected, atol=1e-6)
+    registry.close()
+
+
+def test_a_failed_commit_changes_nothing_in_memory(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    registry = registry_of(store, bundle, backend.prototypes)
+    registry.register([new_class("a")])
+    before = registry.table
+
+    def fails(*_: object) -> int:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        for method in ("add", "replace", "remove"):
+            patched.setattr(store, method, fails)
+        for write in (
+            lambda: registry.register([new_class("b")]),
+            lambda: registry.replace(new_class("a", name="other")),
+            lambda: registry.remove("a"),
+        ):
+            with pytest.raises(StoreUnavailable):
+                write()
+
+    assert registry.table is before
+    assert registry.register([new_class("b")])[1] == 2
+    registry.close()
+
+
+def test_a_backend_that_fails_writes_nothing(bundle: Bundle, new_class: Make) -> None:
+    store = MemoryStore()
+    backend = FakeBackend.of(bundle)
+    broken = False
+
+    def prototypes(sheets: F32) -> F32:
+        result = backend.prototypes(sheets)
+        return result * np.float32("nan") if broken else result
+
+    registry = registry_of(store, bundle, prototypes)
+    broken = True
+
+    with pytest.raises(RuntimeError, match="finite"):
+        registry.register([new_class("a")])
+
+    assert store.revision() == 0
+    assert registry.table.find("a") is None
+    registry.close()
+
+
+def test_a_write_that_was_committed_but_not_read_back_shows_at_the_next_refresh(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    registry = registry_of(store, bundle, backend.prototypes)
+
+    def fails(*_: object) -> int:
+        raise StoreUnavailable("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "changes_since", fails)
+        (summary,), revision = registry.register([new_class("a")])
+    assert (summary.class_id, revision, registry.table.revision) == ("a", 1, 0)
+
+    registry.refresh()
+
+    assert registry.table.find("a") is not None
+    registry.close()
+
+
+def test_two_registries_on_one_database_follow_each_other(
+    bundle: Bundle, backend: FakeBackend, database_url: str, new_class: Make
+) -> None:
+    first, second = (
+        registry_of(SqlStore(database_url, "a" * 64, 9), bundle, backend.prototypes)
+        for _ in range(2)
+    )
+    first.register([new_class("a"), new_class("b")])
+    second.refresh()
+    assert second.table.revision == 1
+    # A write of one's own brings what others wrote before it.
+    second.remove("a")
+    first.register([new_class("c")])
+    first.replace(new_class("b", name="renamed"))
+    second.refresh()
+
+    assert first.table.revision == second.table.revision == 4
+    assert sorted(first.table.ids) == sorted(second.table.ids)
+    assert {"b", "c"} <= set(second.table.ids)
+    assert "renamed" in second.table.names
+    assert second.table.find("a") is None
+    for registry in (first, second):
+        by_id = dict(zip(registry.table.ids, registry.table.prototypes, strict=True))
+        expected = backend.prototypes(new_class("c").attributes[None])[0]
+        np.testing.assert_allclose(by_id["c"], expected, atol=1e-6)
+        registry.close()
+
+
+def test_prototypes_are_computed_in_chunks_and_only_for_what_is_new(
+    bundle: Bundle, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registries, "PROTOTYPE_CHUNK", 4)
+    backend = FakeBackend.of(bundle)
+    sizes: list[int] = []
+
+    def prototypes(sheets: F32) -> F32:
+        sizes.append(len(sheets))
+        return backend.prototypes(sheets)
+
+    registry = registry_of(MemoryStore(), bundle, prototypes)
+    sizes.clear()
+    batch = [new_class(f"c{number}") for number in range(10)]
+    registry.register(batch)
+
+    assert sizes == [4, 4, 2]
+    for item in batch:
+        position = registry.table.find(item.class_id)
+        expected = backend.prototypes(item.attributes[None])[0]
+        np.testing.assert_allclose(registry.table.take([position or 0])[0], expected, atol=1e-6)
+    registry.close()
+
+
+def test_the_bundles_own_classes_can_not_be_changed(
+    bundle: Bundle, backend: FakeBackend, new_class: Make
+) -> None:
+    registry = registry_of(MemoryStore(), bundle, backend.prototypes)
+
+    with pytest.raises(BundleClassError) as refused:
+        registry.register([new_class("a"), new_class("robin")])
+    assert refused.value.index == 1
+    with pytest.raises(BundleClassError):
+        registry.replace(new_class("robin"))
+    with pytest.raises(BundleClassError):
+        registry.remove("robin")
+    with pytest.raises(NameTaken):
+        registry.register([new_class("a", name="Robin")])
+    registry.register([new_class("a")])
+    with pytest.raises(NameTaken):
+        registry.replace(new_class("a", name="Robin"))
+    registry.close()
+
+
+@pytest.mark.parametrize("class_id", ["never", "", "a/b", "\x00", "ä" * 200])
+def test_what_is_not_there_is_unknown(bundle: Bundle, backend: FakeBackend, class_id: str) -> None:
+    registry = registry_of(MemoryStore(), bundle, backend.prototypes)
+
+    with pytest.raises(UnknownClass):
+        registry.get(class_id)
+    with pytest.raises(UnknownClass):
+        registry.remove(class_id)
+    registry.close()
+
+
+def test_a_stored_class_is_hidden_by_one_of_another_bundles_own(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    store.add([new_class("robin", name="Mine"), new_class("mine", name="Jay"), new_class("free")])
+
+    registry = registry_of(store, bundle, backend.prototypes)
+
+    table = registry.table
+    robin = table.at(table.find("robin") or 0)
+    assert (robin.name, robin.seen) == ("Robin", True)
+    assert table.find("mine") is None
+    assert table.find("free") is not None
+    assert len([r for r in caplog.records if "hidden" in r.getMessage()]) == 2
+    registry.close()
+
+
+def test_callers_that_catch_up_at_the_same_time_share_one_look(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    registry = registry_of(store, bundle, backend.prototypes)
+    looks = 0
+    real = registry.refresh
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        real()
+
+    monkeypatch.setattr(registry, "refresh", counted)
+
+    async def test() -> None:
+        store.add([new_class("a")])
+        await asyncio.gather(*(registry.catch_up() for _ in range(20)))
+
+    asyncio.run(test())
+
+    assert looks == 1
+    assert registry.table.find("a") is not None
+    registry.close()
+
+
+def test_following_goes_on_after_a_failure(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    registry = registry_of(store, bundle, backend.prototypes)
+    real = store.revision
+    failures = 3
+
+    def sometimes() -> int:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise StoreUnavailable("gone")
+        return real()
+
+    monkeypatch.setattr(store, "revision", sometimes)
+
+    async def test() -> None:
+        following = asyncio.ensure_future(registry.follow(0.005))
+        store.add([new_class("a")])
+        async with asyncio.timeout(20):
+            while registry.table.find("a") is None:
+                await asyncio.sleep(0.005)
+        following.cancel()
+
+    asyncio.run(test())
+    registry.close()
+
+
+def test_a_bundle_without_classes_starts_empty(
+    bundle: Bundle, backend: FakeBackend, new_class: Make, tmp_path: Path
+) -> None:
+    own: Sequence[BundleClass] = ()
+    registry = Registry(MemoryStore(), own, backend.prototypes)
+    registry.load()
+    assert len(registry.table) == 0
+
+    registry.register([new_class("a")])
+
+    assert registry.table.ids == ("a",)
+    registry.close()

@@ -1,0 +1,318 @@
+"""What every store keeps: one revision a write, all or nothing, tombstones, unique names."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from service.errors import (
+    ClassExists,
+    ConfigurationError,
+    NameTaken,
+    ServiceError,
+    StoreUnavailable,
+    UnknownClass,
+)
+from service.registry import sql_store
+from service.registry.records import Changes, NewClass
+from service.registry.sql_store import SqlStore
+from service.registry.store import ClassStore, MemoryStore
+
+Make = Callable[..., NewClass]
+SPACE = "a" * 64
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[ClassStore]:
+    store: ClassStore = (
+        MemoryStore() if request.param == "memory" else SqlStore(database_url, SPACE, 9)
+    )
+    yield store
+    store.close()
+
+
+def told(changes: Changes) -> tuple[int, list[str], list[str]]:
+    written = sorted(record.summary.class_id for record in changes.written)
+    return changes.revision, written, sorted(changes.removed)
+
+
+def test_what_was_added_is_read_back(store: ClassStore, new_class: Make) -> None:
+    item = new_class("kite")
+
+    assert store.revision() == 0
+    assert store.add([item]) == 1
+
+    record = store.get("kite")
+    assert record is not None
+    assert record.attributes.dtype == np.float32
+    assert record.attributes.tolist() == item.attributes.tolist()
+    assert record.metadata == {"key": "kite"}
+    summary = record.summary
+    assert (summary.class_id, summary.name, summary.seen) == ("kite", "name of kite", False)
+    assert (summary.given, summary.filled, summary.revision) == (6, 3, 1)
+    assert summary.origin == "registered"
+    assert (summary.created_at or "").endswith("Z")
+
+
+def test_changes_tell_what_was_added_replaced_and_removed(
+    store: ClassStore, new_class: Make
+) -> None:
+    store.add([new_class("a"), new_class("b"), new_class("c")])
+    store.add([new_class("d")])
+    store.replace(new_class("b", name="another name"))
+    store.remove("c")
+
+    assert told(store.changes_since(0)) == (4, ["a", "b", "d"], ["c"])
+    assert told(store.changes_since(1)) == (4, ["b", "d"], ["c"])
+    assert told(store.changes_since(2)) == (4, ["b"], ["c"])
+    assert told(store.changes_since(3)) == (4, [], ["c"])
+    assert told(store.changes_since(4)) == (4, [], [])
+    assert store.revision() == 4
+
+
+def test_a_removed_id_and_its_name_can_be_used_again(store: ClassStore, new_class: Make) -> None:
+    store.add([new_class("a", name="Kite")])
+    store.remove("a")
+    assert store.get("a") is None
+
+    store.add([new_class("b", name="Kite"), new_class("a", name="Hawk")])
+
+    assert told(store.changes_since(2)) == (3, ["a", "b"], [])
+
+
+def test_one_refused_class_refuses_the_whole_batch(store: ClassStore, new_class: Make) -> None:
+    store.add([new_class("a", name="Kite")])
+    before = told(store.changes_since(0))
+
+    with pytest.raises(ClassExists) as exists:
+        store.add([new_class("x"), new_class("a")])
+    with pytest.raises(NameTaken) as taken:
+        store.add([new_class("x"), new_class("y"), new_class("z", name="Kite")])
+
+    assert (exists.value.index, taken.value.index) == (1, 2)
+    assert told(store.changes_since(0)) == before
+    assert store.revision() == 1
+    assert store.add([new_class("x")]) == 2
+
+
+def test_replacing_keeps_the_time_of_creation_and_the_name_if_it_is_its_own(
+    store: ClassStore, new_class: Make
+) -> None:
+    store.add([new_class("a", name="Kite"), new_class("b", name="Hawk")])
+    created = store.get("a")
+
+    store.replace(new_class("a", name="Kite", attributes=np.ones(9, np.float32)))
+
+    replaced = store.get("a")
+    assert created is not None
+    assert replaced is not None
+    assert replaced.attributes.tolist() == [1] * 9
+    assert replaced.summary.created_at == created.summary.created_at
+    with pytest.raises(NameTaken):
+        store.replace(new_class("a", name="Hawk"))
+
+
+def test_what_is_not_there_can_be_neither_replaced_nor_removed(
+    store: ClassStore, new_class: Make
+) -> None:
+    store.add([new_class("gone")])
+    store.remove("gone")
+
+    for class_id in ("gone", "never"):
+        with pytest.raises(UnknownClass):
+            store.replace(new_class(class_id))
+        with pytest.raises(UnknownClass):
+            store.remove(class_id)
+    assert store.revision() == 2
+
+
+def test_a_batch_larger_than_one_statement_is_checked_to_its_end(
+    store: ClassStore, new_class: Make
+) -> None:
+    batch = [new_class(f"c{number}") for number in range(1203)]
+
+    assert store.add(batch) == 1
+    with pytest.raises(ClassExists) as refused:
+        store.add([*(new_class(f"d{number}") for number in range(1100)), new_class("c1202")])
+
+    assert refused.value.index == 1100
+    assert len(store.changes_since(0).written) == 1203
+
+
+def test_writers_in_several_threads_each_get_a_revision_of_their_own(
+    store: ClassStore, new_class: Make
+) -> None:
+    revisions: list[int] = []
+
+    def write(number: int) -> None:
+        for step in range(5):
+            revisions.append(store.add([new_class(f"{number}-{step}")]))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(revisions) == list(range(1, 21))
+    assert store.revision() == 20
+
+
+def test_of_two_writers_of_one_name_one_wins(store: ClassStore, new_class: Make) -> None:
+    results: list[object] = []
+
+    def write(number: int) -> None:
+        try:
+            results.append(store.add([new_class(f"c{number}", name="Kite")]))
+        except NameTaken as error:
+            results.append(type(error))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results.count(NameTaken) == 5
+    assert store.revision() == 1
+
+
+def test_classes_outlive_the_store(database_url: str, new_class: Make) -> None:
+    first = SqlStore(database_url, SPACE, 9)
+    first.add([new_class("a")])
+    first.close()
+
+    second = SqlStore(database_url, SPACE, 9)
+
+    assert told(second.changes_since(0)) == (1, ["a"], [])
+    second.close()
+
+
+def test_a_process_killed_before_its_commit_leaves_nothing(
+    database_url: str, new_class: Make
+) -> None:
+    program = f"""
+import os, signal, sys
+import numpy as np
+from sqlalchemy import Connection
+from service.registry import sql_store
+from service.registry.records import NewClass
+store = sql_store.SqlStore({database_url!r}, {SPACE!r}, 9)
+store.add([NewClass("kept", "kept", np.zeros(9, np.float32), 9, 0)])
+real = sql_store._columns
+def dies(item, revision):
+    if item.class_id == "last":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(item, revision)
+sql_store._columns = dies
+store.add([NewClass(n, n, np.zeros(9, np.float32), 9, 0) for n in ("lost", "last")])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr
+
+    store = SqlStore(database_url, SPACE, 9)
+
+    assert told(store.changes_since(0)) == (1, ["kept"], [])
+    assert store.add([new_class("lost")]) == 2
+    store.close()
+
+
+def test_a_commit_that_fails_is_a_service_error_and_writes_nothing(
+    database_url: str, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqlStore(database_url, SPACE, 9)
+    store.add([new_class("a")])
+
+    def full_disk(connection: object) -> None:
+        raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk is full"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._engine.dialect, "do_commit", full_disk)
+        with pytest.raises(StoreUnavailable):
+            store.add([new_class("b")])
+
+    assert told(store.changes_since(0)) == (1, ["a"], [])
+    assert store.add([new_class("b")]) == 2
+    store.close()
+
+
+def test_a_database_locked_by_another_process_is_a_service_error(
+    tmp_path: Path, database_url: str, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_store, "_BUSY_TIMEOUT_S", 0.05)
+    store = SqlStore(database_url, SPACE, 9)
+    other = sqlite3.connect(tmp_path / "classes.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnavailable) as refused:
+        store.add([new_class("a")])
+    assert store.revision() == 0  # readers go on
+    other.execute("ROLLBACK")
+
+    assert refused.value.status == 503
+    assert store.add([new_class("a")]) == 1
+    other.close()
+    store.close()
+
+
+def test_sheets_of_other_attributes_are_refused_once_there_are_any(
+    database_url: str, new_class: Make
+) -> None:
+    first = SqlStore(database_url, SPACE, 9)
+    late = SqlStore(database_url, "b" * 64, 9)  # nothing is stored yet: anyone may begin
+    first.add([new_class("a")])
+
+    with pytest.raises(ConfigurationError, match="other attributes"):
+        late.add([new_class("b")])
+    with pytest.raises(ConfigurationError, match="other attributes"):
+        SqlStore(database_url, "b" * 64, 9)
+
+    assert told(first.changes_since(0)) == (1, ["a"], [])
+    first.close()
+    late.close()
+
+
+def test_a_database_of_a_later_version_is_refused(tmp_path: Path, database_url: str) -> None:
+    SqlStore(database_url, SPACE, 9).close()
+    with sqlite3.connect(tmp_path / "classes.db") as connection:
+        connection.execute("UPDATE umzero_registry SET schema_version = 99")
+    connection.close()
+
+    with pytest.raises(ConfigurationError, match="version 99"):
+        SqlStore(database_url, SPACE, 9)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("not a url", "none that SQLAlchemy knows"),
+        ("nosuchdatabase://x", "none that SQLAlchemy knows"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:////proc/no/such/folder/x.db", "can't be made"),
+    ],
+)
+def test_a_url_that_can_not_be_used_is_told(url: str, told: str) -> None:
+    with pytest.raises(ServiceError, match=told):
+        SqlStore(url, SPACE, 9)
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "classes.db").write_bytes(b"something else entirely" * 100)
+
+    with pytest.raises(ConfigurationError, match="can't be used"):
+        SqlStore(database_url, SPACE, 9)
+
+
+def test_commits_survive_power_cuts(database_url: str) -> None:
+    store = SqlStore(database_url, SPACE, 9)
+    with store._engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
+    store.close()
