@@ -1,0 +1,74 @@
+"""Metrics and log lines."""
+
+import json
+import logging
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.logs import JsonFormatter, TextFormatter
+from service.metrics import Metrics, Reading
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    text = metrics.exposition().decode()
+    return {
+        sample.name + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_what_happened_is_counted() -> None:
+    metrics = Metrics()
+    metrics.watch(lambda: Reading(True, 3, 64, 2, 79, 5, 12))
+    metrics.batch_ended([0.1, 0.2, 0.3], 0.05, 1)
+    metrics.request_ended("/classify", "POST", 200, 0.5)
+    metrics.request_rejected("overloaded")
+    metrics.request_cancelled()
+
+    found = samples(metrics)
+
+    assert found["umzero_images_total"] == 3
+    assert found["umzero_batch_size_sum"] == 3
+    assert found["umzero_queue_duration_seconds_count"] == 3
+    assert found["umzero_requests_rejected_total[overloaded]"] == 1
+    assert found["umzero_requests_cancelled_total"] == 1
+    assert found["umzero_classes[bundle]"] == 79
+    assert found["umzero_classes[registered]"] == 5
+    assert found["umzero_registry_revision"] == 12
+    assert found["umzero_ready"] == 1
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.request_cancelled()
+
+    assert samples(first)["umzero_requests_cancelled_total"] == 1
+    assert samples(second)["umzero_requests_cancelled_total"] == 0
+
+
+def record(message: str, **fields: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "x"})
+    vars(made).update(fields)
+    return made
+
+
+def test_a_line_is_an_event_and_its_fields() -> None:
+    made = record("class registered", class_id="kite", revision=3)
+
+    text = TextFormatter().format(made)
+    parsed = json.loads(JsonFormatter().format(made))
+
+    assert text.endswith("info class registered class_id=kite revision=3")
+    assert (parsed["event"], parsed["class_id"], parsed["revision"]) == (
+        "class registered",
+        "kite",
+        3,
+    )
+
+
+def test_what_a_client_sent_can_not_write_a_line_of_its_own() -> None:
+    made = record("refused", name="x\n2026 error forged")
+
+    assert "\n" not in TextFormatter().format(made)
+    assert "\n" not in JsonFormatter().format(made)
