@@ -1,0 +1,144 @@
+"""A server process on a real socket, with the fake backend."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from model.bundle import Bundle
+from model.runtime.fake import draw, write_fake_bundle
+from model.sheets import fill
+
+LAUNCHER = Path(__file__).parent / "fake_server.py"
+REPOSITORY = LAUNCHER.parents[2]
+START_LIMIT_S = 60
+
+
+class Server:
+    """One process. `client` talks to it; it answers problems as they are."""
+
+    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("UMZERO_")}
+        environment |= {"UMZERO_PORT": "0", "PYTHONPATH": str(REPOSITORY), **settings}
+        self.log = log
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(LAUNCHER)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(START_LIMIT_S, self.process.kill)
+        watchdog.start()
+        line = self.process.stdout.readline()
+        watchdog.cancel()
+        if " at http://" not in line:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"the server did not start: {line}\n{log.read_text()}")
+        self.url = line.rsplit(" ", 1)[1].strip()
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is told to the process."""
+        self.process.kill()
+        self.process.wait()
+        self.client.close()
+
+    def metric(self, name: str) -> float:
+        """The sum over a metric's labels."""
+        text = self.client.get("/metrics").text
+        lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return write_fake_bundle(tmp_path_factory.mktemp("bundles") / "fake")
+
+
+@pytest.fixture(scope="session")
+def picture(bundle: Bundle) -> Callable[..., bytes]:
+    """Draws one of the bundle's classes by its name, or a sheet."""
+
+    def paint(what: str | dict[str, Any], image_format: str = "PNG", size: int = 96) -> bytes:
+        space = bundle.manifest.attributes
+        if isinstance(what, str):
+            own = next(item for item in bundle.classes if item.name == what)
+            return draw(np.array(own.attributes, np.float32), space, size, image_format)
+        return draw(fill(what, space).values, space, size, image_format)
+
+    return paint
+
+
+@pytest.fixture
+def start(bundle: Bundle, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers of a test's own; all of them keep their classes in one folder."""
+    servers: list[Server] = []
+
+    def run(**settings: str) -> Server:
+        given = {f"UMZERO_{key.upper()}": value for key, value in settings.items()}
+        if "UMZERO_FAKE_DELAY_S" in given:
+            given["FAKE_DELAY_S"] = given.pop("UMZERO_FAKE_DELAY_S")
+        fixed = {"UMZERO_BUNDLE": str(bundle.path), "UMZERO_STATE_DIR": str(tmp_path / "state")}
+        servers.append(Server(fixed | given, tmp_path / "server.log"))
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def shared_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    settings = {"UMZERO_BUNDLE": str(bundle.path), "UMZERO_STATE_DIR": str(folder / "state")}
+    server = Server(settings, folder / "server.log")
+    yield server
+    assert server.process.poll() is None, server.log.read_text()
+    server.kill()
+
+
+@pytest.fixture
+def http(shared_server: Server) -> Iterator[httpx.Client]:
+    """A client of a server that has the bundle's classes alone, before and after a test."""
+    client = shared_server.client
+    yield client
+    listed = client.get("/classes", params={"limit": 1000}).json()["classes"]
+    for item in listed:
+        if not item["seen"]:
+            client.delete(f"/classes/{item['class_id']}").raise_for_status()
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.fixture(scope="session")
+def problem() -> Callable[..., dict[str, Any]]:
+    """Checks that a response is a problem with this status and code, and returns it."""
+
+    def check(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+        assert (response.status_code, response.json().get("code")) == (status, code), response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        body: dict[str, Any] = response.json()
+        assert body["status"] == status
+        assert {"type", "title", "detail"} <= body.keys()
+        return body
+
+    return check
