@@ -78,7 +78,11 @@ def classify(
         classifier.close()
     table = Table(title=escape(image.name))
     for column in ("class", "probability", "score", "", "id"):
-        table.add_column(column, justify="right" if column in ("probability", "score") else "left")
+        table.add_column(
+            column,
+            justify="right" if column in ("probability", "score") else "left",
+            overflow="fold",
+        )
     for item in predictions:
         table.add_row(
             escape(item.name),

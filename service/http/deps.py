@@ -20,13 +20,9 @@ _REVISION_LIMIT = 2**63 - 1
 Result = TypeVar("Result")
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-async def _service_dependency(request: Request) -> Service:
-    return _service(request)
 
 
 async def _question(
@@ -61,7 +57,7 @@ async def _question(
     )
 
 
-ServiceDep = Annotated[Service, Depends(_service_dependency)]
+ServiceDep = Annotated[Service, Depends(_service)]
 QuestionDep = Annotated[Question, Depends(_question)]
 
 

@@ -121,6 +121,7 @@ class Registry:
             self._refuse_own_name(item.name, index)
         known = self._known(classes)
         revision = self._store.add(classes)
+        log.info("classes registered", extra={"count": len(classes), "revision": revision})
         return self._follow(classes, revision, known), revision
 
     def replace(self, item: NewClass) -> tuple[ClassSummary, int]:
@@ -133,6 +134,7 @@ class Registry:
         self._refuse_own_name(item.name)
         known = self._known([item])
         revision = self._store.replace(item)
+        log.info("class replaced", extra={"class_id": item.class_id, "revision": revision})
         return self._follow([item], revision, known)[0], revision
 
     def remove(self, class_id: str) -> int:
@@ -143,6 +145,7 @@ class Registry:
         """
         self.check_writable(class_id)
         revision = self._store.remove(class_id)
+        log.info("class removed", extra={"class_id": class_id, "revision": revision})
         self._follow([], revision, {})
         return revision
 
