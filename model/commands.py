@@ -61,9 +61,10 @@ def evaluate(
     if without not in ("", "hga", "mim"):
         raise ConfigError(f"--without takes hga or mim, not {without!r}")
     console = Console(stderr=True)
+    found = bundles.read(bundle)
     dataset = read(data)
     with _bar(console)("images") as progress:
-        result = run(bundles.read(bundle), dataset, without, baseline, progress).to_json()
+        result = run(found, dataset, without, baseline, progress).to_json()
     if as_json:
         print(json.dumps(result))
     else:

@@ -13,7 +13,8 @@ from starlette.requests import Request
 
 from service.errors import BodyTimeout, BodyTooLarge, RequestError
 
-_RAW_TYPES = ("", "application/octet-stream")
+# The form type is what curl says of --data-binary unless it is told; no form holds an image.
+_RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _MULTIPART = "multipart/form-data"
 _JSON = "application/json"
 _FIELD = "image"

@@ -49,7 +49,16 @@ def test_the_answer_has_the_shape_of_the_contract(
     assert answer["attributes"][0]["score"] == pytest.approx(100, abs=5)
 
 
-@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "application/octet-stream", None])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "image/png",
+        "image/jpeg",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",  # what curl says of --data-binary
+        None,
+    ],
+)
 def test_a_raw_image_is_classified(http: httpx.Client, picture: Picture, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
 
