@@ -86,8 +86,16 @@ def read(path: Path | str) -> Bundle:
             BundleClass(c["class_id"], c["name"], tuple(map(float, c["attributes"])))
             for c in json.loads((path / CLASSES).read_bytes())["classes"]
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"the bundle at {path} can't be read: {error!r}") from error
+    except OSError as error:
+        raise WeightsError(f"{path / CLASSES} can't be read ({error.strerror})") from error
+    except KeyError as error:
+        raise WeightsError(
+            f"{path} is no whole bundle: its JSON can't be read, {error} is missing"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{path} is no whole bundle: its JSON can't be read ({error})"
+        ) from error
     expected = len(manifest.attributes.names)
     for item in classes:
         if len(item.attributes) != expected:

@@ -26,6 +26,7 @@ from model.runtime.base import U8
 
 Box = tuple[float, float, float, float]  # x, y, w, h in pixels of the upright original
 
+_PNG_END = b"IEND\xaeB`\x82"  # the last chunk: its type and its checksum
 FORMATS = tuple(
     plugin.format
     for plugin in (
@@ -74,6 +75,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, max_pixels)
             image.load()
+            _check_end(image.format, data)
             return _upright(_rgb(image), image)
     except ImageError:
         raise
@@ -96,6 +98,12 @@ def fit(image: Image.Image, size: int, box: Box | None = None) -> U8:
         image = image.crop(_pixels(box, image.size))
     squashed = image.resize((size, size), Image.Resampling.BICUBIC)
     return np.array(squashed, dtype=np.uint8)
+
+
+def _check_end(kind: str | None, data: bytes) -> None:
+    """Pillow is content with a PNG's pixels; a file cut behind them was cut all the same."""
+    if kind == "PNG" and _PNG_END not in data:
+        raise ImageError("image_truncated", "the PNG ends before its last chunk")
 
 
 def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from model.errors import SheetError
-from model.runtime.base import F32
+from model.runtime.base import F32, F64
 
 SEPARATOR = "::"  # between group and value in an attribute's name, as in CUB
 
@@ -59,7 +59,7 @@ class FilledSheet:
     seen classes' mean.
     """
 
-    values: F32  # (A,)
+    values: F64  # (A,), as they were given
     given: int
     filled: int
 
@@ -121,7 +121,7 @@ def _fill_by_name(
         for group in {space.groups[position] for position in numbers}
         for position in space.members[group].values()
     ]
-    values = space.mean.astype(np.float32)
+    values = space.mean.astype(np.float64).round(6)
     values[mentioned] = space.minimum[mentioned]
     values[list(numbers)] = _checked(list(numbers), list(numbers.values()), space)
     return FilledSheet(values, given=len(mentioned), filled=len(space) - len(mentioned))
@@ -179,7 +179,7 @@ def _number(value: object, name: str) -> float:
         raise SheetError("attribute_range", f"{name!r} is too large for any scale") from None
 
 
-def _checked(positions: Sequence[int], numbers: Sequence[float], space: AttributeSpace) -> F32:
+def _checked(positions: Sequence[int], numbers: Sequence[float], space: AttributeSpace) -> F64:
     exact = np.asarray(numbers, np.float64)
     if not np.isfinite(exact).all():
         name = space.names[positions[int(np.argmin(np.isfinite(exact)))]]
@@ -187,17 +187,17 @@ def _checked(positions: Sequence[int], numbers: Sequence[float], space: Attribut
     where = np.asarray(positions)
     # The bounds are float32, so the numbers are compared as such: 0.1 is not above 0.1.
     with np.errstate(over="ignore"):
-        values = exact.astype(np.float32)
-    outside = (values < space.minimum[where]) | (values > space.maximum[where])
+        rounded = exact.astype(np.float32)
+    outside = (rounded < space.minimum[where]) | (rounded > space.maximum[where])
     if outside.any():
         first = int(np.argmax(outside))
         position = positions[first]
         raise SheetError(
             "attribute_range",
-            f"{space.names[position]!r} is {numbers[first]:g}; its scale goes from "
+            f"{space.names[position]!r} is {numbers[first]!r}; its scale goes from "
             f"{space.minimum[position]:g} to {space.maximum[position]:g}",
         )
-    return values
+    return np.asarray(exact.clip(space.minimum[where], space.maximum[where]), np.float64)
 
 
 def _suggestion(word: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from pathlib import Path
 from types import FrameType
@@ -86,9 +87,24 @@ def run(settings: Settings, app: Any = None) -> None:
     # uvicorn raises the signal again when it is done; the drain was the answer to it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server.run()
+    with _listening(settings.host, settings.port) as listener:
+        server.run([listener])
     if server.failed:
         raise ConfigurationError("the service could not start; the log says why")
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound, so that an address that can't be had is our own error."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't listen on {host} port {port} ({error.strerror}); "
+            "choose others with --host and --port"
+        ) from error
 
 
 class _Server(uvicorn.Server):

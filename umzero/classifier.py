@@ -81,7 +81,7 @@ class Classifier:
                 "bundle_class", f"{class_id!r} is one of the bundle's own classes; use another id"
             )
         sheet = fill(attributes, self._bundle.manifest.attributes)
-        prototype = self._backend.prototypes(sheet.values[None, :])[0]
+        prototype = self._backend.prototypes(sheet.values[None, :].astype(np.float32))[0]
         revision = self._table.revision + 1
         summary = ClassSummary(class_id, name, False, sheet.given, sheet.filled, revision)
         self._table = self._table.advance(revision, {class_id: (summary, prototype)})

@@ -14,7 +14,12 @@ from starlette.requests import Request
 from service.errors import BodyTimeout, BodyTooLarge, RequestError
 
 # The form type is what curl says of --data-binary unless it is told; no form holds an image.
-_RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+_RAW_TYPES = (
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/x-www-form-urlencoded",
+)
 _MULTIPART = "multipart/form-data"
 _JSON = "application/json"
 _FIELD = "image"
@@ -119,7 +124,7 @@ def images(body: bytes, content_type: str, max_image_bytes: int, max_images: int
     return found
 
 
-def json_object(body: bytes) -> Any:
+def json_value(body: bytes) -> Any:
     """Parse JSON strictly: a key that comes twice is an error.
 
     NaN and Infinity are let through, for the sheet's own check to name them.
@@ -134,6 +139,19 @@ def json_object(body: bytes) -> Any:
         raise RequestError(400, "json_invalid", f"the body isn't JSON: {reason}") from error
 
 
+def json_object(body: bytes) -> Any:
+    """`json_value`, where only an object will do.
+
+    Raises:
+        RequestError: also 422 `validation`: it is a list or a string.
+    """
+    # Looked at before it is parsed: a list of millions of nothings would hold every thread up.
+    first = body[:64].lstrip(b" \t\r\n")[:1]
+    if first in (b"[", b'"'):
+        raise RequestError(422, "validation", "the body is JSON, but no object: expected {...}")
+    return json_value(body)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -143,7 +161,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json_image(body: bytes) -> Any:
-    data = json_object(body)
+    data = json_value(body)
     if not isinstance(data, dict) or not data.get(_FIELD):
         raise _missing('expected {"image": "<base64>"}')
     if unknown := sorted(data.keys() - {_FIELD}):

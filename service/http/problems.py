@@ -15,11 +15,12 @@ from starlette.routing import Match
 
 from model.errors import ImageError
 from service.errors import ClientGone, ServiceError
-from service.http.schemas import Problem, invalid_body
+from service.http.schemas import NewClassBody, NewClassesBody, Problem, invalid_body
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_REFERENCE = "#/components/schemas/{model}"
 TYPE_PREFIX = "urn:umzero:problem:"
 
 # Everything else that is wrong with an image is a 422.
@@ -82,9 +83,14 @@ def install(app: FastAPI) -> None:
     _document(app)
 
 
+def reference(schema: str) -> dict[str, str]:
+    """OpenAPI's reference to a schema by its name."""
+    return {"$ref": _REFERENCE.format(model=schema)}
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for problems with these statuses; 500 always belongs to them."""
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    schema = {"schema": reference("Problem")}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
         for status in (*statuses, 500)
@@ -129,7 +135,10 @@ def _document(app: FastAPI) -> None:
                 routes=app.routes,
             )
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
+            for model in (Problem, NewClassBody, NewClassesBody):
+                described = model.model_json_schema(ref_template=_REFERENCE)
+                schemas.update(described.pop("$defs", {}))
+                schemas[model.__name__] = described
             app.openapi_schema = schema
         return app.openapi_schema
 

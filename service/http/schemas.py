@@ -143,7 +143,7 @@ class AttributeScore(BaseModel):
 
 
 class Timings(BaseModel):
-    """Milliseconds; for several images decode, inference and score are sums."""
+    """Milliseconds; for several images decode, inference and score are the longest ones."""
 
     decode: float
     inference: float

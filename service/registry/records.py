@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from model.runtime.base import F32
+from model.runtime.base import F64
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -33,7 +33,7 @@ class NewClass:
 
     class_id: str
     name: str
-    attributes: F32
+    attributes: F64
     given: int
     filled: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ClassRecord:
     """A class with everything that was said of it."""
 
     summary: ClassSummary
-    attributes: F32  # (A,)
+    attributes: F64  # (A,)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from model.bundle import BundleClass
-from model.runtime.base import F32
+from model.runtime.base import F32, F64
 from service.errors import BundleClassError, StoreUnavailable
 from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
 from service.registry.store import ClassStore, name_taken, unknown_class
@@ -223,7 +223,7 @@ class Registry:
         return table.advance(changes.revision, computed, removed - self._own.keys())
 
     def _computed(
-        self, classes: Sequence[tuple[ClassSummary, F32]], known: Mapping[bytes, F32]
+        self, classes: Sequence[tuple[ClassSummary, F64]], known: Mapping[bytes, F32]
     ) -> dict[str, tuple[ClassSummary, F32]]:
         """Each class with its prototype, by id."""
         keys = [attributes.tobytes() for _, attributes in classes]
@@ -234,11 +234,11 @@ class Registry:
             for (summary, _), key in zip(classes, keys, strict=True)
         }
 
-    def _in_chunks(self, sheets: Sequence[F32]) -> list[F32]:
+    def _in_chunks(self, sheets: Sequence[F64]) -> list[F32]:
         """Sheets (A,) -> prototypes (D,)."""
         rows: list[F32] = []
         for start in range(0, len(sheets), PROTOTYPE_CHUNK):
-            chunk = np.stack(sheets[start : start + PROTOTYPE_CHUNK])
+            chunk = np.stack(sheets[start : start + PROTOTYPE_CHUNK]).astype(np.float32)
             prototypes = self._prototypes(chunk)
             if len(prototypes) != len(chunk) or not np.isfinite(prototypes).all():
                 raise RuntimeError(f"{len(chunk)} sheets gave no {len(chunk)} finite prototypes")
@@ -247,7 +247,7 @@ class Registry:
 
 
 def _record_of(item: BundleClass) -> ClassRecord:
-    attributes = np.array(item.attributes, np.float32)
+    attributes = np.array(item.attributes, np.float64)
     summary = ClassSummary(item.class_id, item.name, True, len(attributes), 0, 0)
     return ClassRecord(summary, attributes)
 

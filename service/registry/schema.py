@@ -45,7 +45,7 @@ classes = Table(
     Column("revision", Integer, nullable=False),
     # NULL in a tombstone, together with what follows: NULLs never clash in a unique constraint.
     Column("name", String(200)),
-    Column("attributes", LargeBinary),  # (A,) float32, little endian
+    Column("attributes", LargeBinary),  # (A,) float64, little endian
     Column("given", Integer),
     Column("metadata", Text),  # JSON, ASCII
     Column("created_at", String(30)),  # RFC 3339

@@ -29,7 +29,7 @@ from service.registry.store import class_exists, name_taken, now, unknown_class
 
 _BUSY_TIMEOUT_S = 10
 _CHUNK = 500  # names in one IN (...), below every database's limit
-_BLOB = np.dtype("<f4")
+_BLOB = np.dtype("<f8")  # exactly the numbers that were given
 
 _mine = classes.c.collection == DEFAULT_COLLECTION
 
@@ -147,7 +147,7 @@ class SqlStore:
             )
 
     def _record(self, row: Row[Any]) -> ClassRecord:
-        attributes = np.frombuffer(row.attributes, _BLOB).astype(np.float32)
+        attributes = np.frombuffer(row.attributes, _BLOB).astype(np.float64)
         summary = ClassSummary(
             class_id=row.class_id,
             name=row.name,

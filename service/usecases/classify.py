@@ -25,6 +25,7 @@ REVISION_WAIT_S = 1.0
 REVISION_POLL_S = 0.05
 # A request with many images doesn't fill the queue before the others' single ones.
 IMAGES_AT_ONCE = 4
+_NO_PROBABILITY = 110.0  # exp(-110) is 0 in float32
 
 Scope = Literal["all", "unseen", "seen"]
 Positions = NDArray[np.intp]
@@ -121,7 +122,9 @@ def rank(
         )
         logits = logits if positions is None else logits[:, positions]
     is_seen = table.is_seen if positions is None else table.is_seen[positions]
-    calibrated = scoring.calibrated_stacking(logits, is_seen, gamma)
+    # Beyond this, gamma only takes digits from float32: one side has no probability left.
+    limit = 2 / temperature + _NO_PROBABILITY
+    calibrated = scoring.calibrated_stacking(logits, is_seen, min(max(gamma, -limit), limit))
     probabilities = scoring.softmax(calibrated)[0]
     predictions = []
     for index in scoring.top_k(calibrated[0], top_k):

@@ -316,3 +316,10 @@ def test_head_answers_as_get_does_without_a_body(http: httpx.Client) -> None:
         shown, head = http.get(path), http.head(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == str(len(shown.content))
+
+
+def test_numbers_come_back_as_they_were_given(http: httpx.Client) -> None:
+    numbers = [1.4598540146, 0.1, 100.0, 33.3, 2.9197080292, 1e-9, 59.8540145985, 7.0, 99.99]
+    http.post("/classes", json={"class_id": "exact", "name": "Exact", "attributes": numbers})
+
+    assert http.get("/classes/exact").json()["attributes"] == numbers

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -330,3 +330,43 @@ def test_openapi_tells_every_way_to_send_an_image_and_every_problem(http: httpx.
     referenced = set(json.dumps(document).split('"#/components/schemas/')[1:])
     assert {text.split('"')[0] for text in referenced} <= set(document["components"]["schemas"])
     assert http.get("/docs").status_code == 200
+
+
+def test_every_reference_of_openapi_leads_somewhere(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            node = list(node.values())
+        if isinstance(node, list):
+            for item in node:
+                yield from references(item)
+
+    found = set(references(document))
+    assert "#/components/schemas/NewClassBody" in found
+    for reference in found:
+        target = document
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in target, reference
+            target = target[step]
+
+
+@pytest.mark.parametrize("gamma", [-1e6, 1e6])
+def test_a_huge_gamma_changes_nothing_among_the_seen(
+    http: httpx.Client, picture: Picture, gamma: float
+) -> None:
+    def asked(value: float) -> Any:
+        query = {"scope": "seen", "gamma": value, "top_k": 100}
+        return http.post("/classify", params=query, content=picture("Robin")).json()["predictions"]
+
+    for shifted, plain in zip(asked(gamma), asked(0), strict=True):
+        assert shifted["class_id"] == plain["class_id"]
+        assert shifted["probability"] == pytest.approx(plain["probability"], abs=1e-4)
+
+
+def test_no_part_of_the_time_is_longer_than_all_of_it(http: httpx.Client, picture: Picture) -> None:
+    files = [("image", picture("Robin"))] * 8
+    timings = http.post("/classify", files=files).json()["timings_ms"]
+    assert max(timings.values()) == timings["total"]

@@ -83,7 +83,7 @@ def test_a_folder_without_a_bundle_is_refused_with_what_to_give(tmp_path: Path) 
         bundles.read(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', '{"format": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', '{"format": 1}', "{}"])
 def test_a_broken_manifest_is_refused(bundle: bundles.Bundle, text: str) -> None:
     (bundle.path / "manifest.json").write_text(text)
     with pytest.raises(WeightsError, match="can't be read"):
@@ -94,4 +94,10 @@ def test_classes_that_do_not_fit_the_manifest_are_refused(bundle: bundles.Bundle
     rows = {"classes": [{"class_id": "a", "name": "A", "attributes": [1, 2]}]}
     (bundle.path / "classes.json").write_text(json.dumps(rows))
     with pytest.raises(WeightsError, match="2 attributes"):
+        bundles.read(bundle.path)
+
+
+def test_a_missing_file_is_named(bundle: bundles.Bundle) -> None:
+    (bundle.path / "classes.json").unlink()
+    with pytest.raises(WeightsError, match=r"classes\.json can't be read"):
         bundles.read(bundle.path)

@@ -375,3 +375,12 @@ def test_real_photographs_are_squashed_as_pillow_does(birds_dir: Path) -> None:
         with Image.open(path) as image:
             expected = image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC)
         assert (to_input(path.read_bytes(), 224, CAP) == np.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("cut", [1, 12, 16])
+def test_a_png_without_its_end_is_truncated(cut: int) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), "red").save(file, "PNG")
+    with pytest.raises(ImageError) as error:
+        decode(file.getvalue()[:-cut], 10_000)
+    assert error.value.code == "image_truncated"

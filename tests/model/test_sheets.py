@@ -39,7 +39,7 @@ def parts(sheet: FilledSheet) -> tuple[list[float], int, int]:
 def test_a_list_of_numbers_is_taken_as_it_is(space: AttributeSpace) -> None:
     filled = fill([0, 100, 1.5, 2, 3, 4], space)
     assert parts(filled) == ([0, 100, 1.5, 2, 3, 4], 6, 0)
-    assert filled.values.dtype == np.float32
+    assert filled.values.dtype == np.float64
 
 
 def test_a_row_of_an_array_is_a_list_of_numbers(space: AttributeSpace) -> None:

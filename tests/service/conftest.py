@@ -29,7 +29,7 @@ def new_class() -> Callable[..., NewClass]:
     def make(class_id: str, name: str | None = None, attributes: F32 | None = None) -> NewClass:
         if attributes is None:
             seed = int.from_bytes(class_id.encode()[-4:], "big")
-            attributes = np.random.default_rng(seed).uniform(0, 100, 9).astype(np.float32)
+            attributes = np.random.default_rng(seed).uniform(0, 100, 9).astype(np.float64)
         return NewClass(
             class_id, name or f"name of {class_id}", attributes, 6, 3, {"key": class_id}
         )

@@ -50,7 +50,7 @@ def test_what_was_added_is_read_back(store: ClassStore, new_class: Make) -> None
 
     record = store.get("kite")
     assert record is not None
-    assert record.attributes.dtype == np.float32
+    assert record.attributes.dtype == np.float64
     assert record.attributes.tolist() == item.attributes.tolist()
     assert record.metadata == {"key": "kite"}
     summary = record.summary

@@ -1,5 +1,6 @@
 """The `umzero` command, as a process and in this one."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 
 from model.bundle import Bundle
 from model.runtime.fake import FakeBackend, draw, write_fake_bundle
+from service.app import create_app
+from service.commands import run
+from service.errors import ConfigurationError
+from service.settings import read
 from umzero import classifier, cli
 
 
@@ -95,3 +100,12 @@ def test_a_photograph_is_classified_offline(
     lines = [line for line in shown.splitlines() if "seen" in line]
     assert len(lines) == 2
     assert "Jay" in lines[0]
+
+
+def test_a_port_in_use_is_one_line(bundle: Bundle, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = read({"bundle": bundle.path, "state_dir": tmp_path, "port": port})
+        app = create_app(settings, FakeBackend.of(bundle))
+        with pytest.raises(ConfigurationError, match=f"can't listen on 127.0.0.1 port {port}"):
+            run(settings, app)

@@ -10,7 +10,7 @@ from service.bootstrap import Service
 from service.errors import RequestError
 from service.http import bodies
 from service.http.deps import ServiceDep, answer
-from service.http.problems import documented
+from service.http.problems import documented, reference
 from service.http.schemas import (
     Class,
     ClassPage,
@@ -31,8 +31,8 @@ MAX_PAGE = 1000
 
 
 def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
-    schemas = [model.model_json_schema() for model in models]
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    references = [reference(model.__name__) for model in models]
+    schema = references[0] if len(references) == 1 else {"anyOf": references}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -57,7 +57,7 @@ async def list_classes(
     )
 
 
-@router.get("/classes/{class_id}", response_model=FullClass, responses=documented(404, 503))
+@router.get("/classes/{class_id}", response_model=FullClass, responses=documented(404, 422, 503))
 async def get_class(class_id: str, service: ServiceDep) -> Response:
     """One class, with its attributes and metadata."""
     registry = service.admitting().registry
@@ -110,7 +110,9 @@ async def replace(class_id: str, request: Request, service: ServiceDep) -> Respo
     return answer({**_shown(item), "revision": revision})
 
 
-@router.delete("/classes/{class_id}", response_model=Removed, responses=documented(404, 409, 503))
+@router.delete(
+    "/classes/{class_id}", response_model=Removed, responses=documented(404, 409, 422, 503)
+)
 async def remove(class_id: str, service: ServiceDep) -> Response:
     """Remove a registered class."""
     revision = await service.register.remove(service.admitting(), class_id)

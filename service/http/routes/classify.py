@@ -117,9 +117,9 @@ async def _answer(
     content["revision"] = field.table.revision
     answers = [result for result in results if isinstance(result, Answer)]
     content["timings_ms"] = {
-        "decode": _milliseconds(sum(item.decode_s for item in answers)),
-        "inference": _milliseconds(sum(item.inference_s for item in answers)),
-        "score": _milliseconds(sum(item.score_s for item in answers)),
+        "decode": _milliseconds(max((item.decode_s for item in answers), default=0)),
+        "inference": _milliseconds(max((item.inference_s for item in answers), default=0)),
+        "score": _milliseconds(max((item.score_s for item in answers), default=0)),
         "total": _milliseconds(time.perf_counter() - started),
     }
     return answer(content)
