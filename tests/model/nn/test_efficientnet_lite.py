@@ -75,7 +75,7 @@ def _photographs(birds_dir, folder, side, count):
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
 
 
-@pytest.mark.parametrize(("name", "count"), zip(VARIANTS, (20, 8, 8), strict=True))
+@pytest.mark.parametrize(("name", "count"), [*zip(VARIANTS, (20, 8, 8), strict=True)])
 def test_real_goldfinches_are_goldfinches_only_with_the_right_normalisation(birds_dir, name, count):
     side = VARIANTS[name].input_size
     images = _photographs(birds_dir, "047.American_Goldfinch", side, count)
