@@ -5,7 +5,6 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,9 +14,11 @@ from model.bundle import Bundle
 from model.runtime.base import Backend
 from model.runtime.load import load
 from service.engine.admission import Permits
+from service.engine.cpus import available_cpus
 from service.engine.decoding import Decoding
 from service.engine.generation import Generation
 from service.engine.inference import Inference
+from service.engine.rate import ServiceRate
 from service.errors import ConfigurationError, NotReady
 from service.metrics import Metrics, Reading
 from service.registry.registry import Registry
@@ -49,6 +50,7 @@ class Service:
     classify: Classify
     register: Register
     generation: Generation
+    lanes: int
     state: State = "starting"
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -111,7 +113,7 @@ def build(
     """
     bundle = bundles.read(settings.bundle)
     cpus = available_cpus()
-    threads = settings.threads or max(1, cpus // settings.lanes)
+    lanes, threads = plan(settings, cpus)
     if backend is None:
         kind = settings.backend
         backend = load(bundle, settings.device, settings.precision, threads, kind)
@@ -121,6 +123,7 @@ def build(
             settings.store_url, attribute_space(bundle), len(bundle.manifest.attributes)
         )
     metrics = Metrics()
+    rate = ServiceRate(lanes, metrics)
     generation = Generation(
         bundle=bundle,
         backend=backend,
@@ -131,8 +134,8 @@ def build(
             backend,
             max_batch=settings.max_batch,
             capacity=settings.queue_capacity * IMAGES_AT_ONCE,
-            lanes=settings.lanes,
-            observer=metrics,
+            lanes=lanes,
+            observer=rate,
         ),
         registry=Registry(store, bundle.classes, backend.prototypes),
     )
@@ -140,13 +143,15 @@ def build(
     service = Service(
         settings=settings,
         metrics=metrics,
-        permits=Permits(settings.queue_capacity),
+        permits=Permits(settings.queue_capacity, rate.retry_after_s),
         write_permits=Permits(settings.queue_capacity),
         workers=workers,
         classify=Classify(workers, metrics),
         register=Register(workers),
         generation=generation,
+        lanes=lanes,
     )
+    log.info("engine planned", extra={"cpus": cpus, "lanes": lanes, "threads": threads})
     metrics.describe(version(), bundle.name, backend.info.name, backend.info.precision)
     metrics.watch(lambda: _reading(service))
     return service
@@ -157,9 +162,16 @@ def attribute_space(bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps(bundle.manifest.attributes.names).encode()).hexdigest()
 
 
-def available_cpus() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def plan(settings: Settings, cpus: int) -> tuple[int, int]:
+    """Lanes, and threads of each.
+
+    Two lanes whose threads share all CPUs: a lone request gets every CPU, and while one batch is
+    handed over another runs (`bench/lanes.py` measures it). A GPU takes one batch at a time.
+    """
+    on_cpu = settings.device == "cpu"
+    lanes = settings.lanes or (min(2, cpus) if on_cpu else 1)
+    shared = cpus if settings.lanes == 0 else cpus // lanes
+    return lanes, settings.threads or max(1, shared)
 
 
 def version() -> str:
@@ -186,7 +198,7 @@ def _reading(service: Service) -> Reading:
         ready=service.state == "ready",
         queue_depth=service.permits.taken,
         queue_capacity=service.settings.queue_capacity,
-        lanes=service.settings.lanes,
+        lanes=service.lanes,
         own_classes=own,
         registered_classes=len(table) - own,
         revision=table.revision,

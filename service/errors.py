@@ -15,7 +15,7 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, detail: str, *, index: int | None = None) -> None:
         self.detail = detail
@@ -83,7 +83,13 @@ class NotReady(ServiceError):
 
 
 class Overloaded(ServiceError):
+    """More work than can wait; `retry_after_s`: when there may be room."""
+
     status, code, retry_after_s = 503, "overloaded", 1
+
+    def __init__(self, detail: str, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlinePassed(ServiceError):

@@ -19,8 +19,10 @@ class Settings(BaseSettings):
     backend: Literal["auto", "onnx", "torch"] = Field("auto", description="auto, onnx or torch")
     device: str = Field("cpu", description="cpu, cuda or cuda:N")
     precision: Literal["auto", "fp32", "int8"] = Field("auto", description="auto, fp32 or int8")
-    threads: int = Field(0, ge=0, description="of one inference; 0: as many as there are CPUs")
-    lanes: int = Field(1, ge=1, le=64, description="batches that run at the same time")
+    threads: int = Field(0, ge=0, description="of one inference; 0: one a CPU")
+    lanes: int = Field(
+        0, ge=0, le=64, description="batches that run at the same time; 0: two where there are CPUs"
+    )
     max_batch: int = Field(16, ge=1, le=1024, description="images in a batch, at most")
     decode_threads: int = Field(0, ge=0, description="that decode images; 0: one a CPU")
 
@@ -28,7 +30,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0: any free one")
     database_url: str = Field("", description="SQLAlchemy's URL; empty: SQLite in the state dir")
     state_dir: Path = Field(Path("state"), description="where the SQLite file lies")
-    refresh_s: float = Field(1.0, gt=0, description="between looks for other replicas' classes")
+    refresh_s: float = Field(0.2, gt=0, description="between looks for other replicas' classes")
 
     queue_capacity: int = Field(64, ge=1, description="requests at work or waiting, at most")
     request_timeout_s: float = Field(
