@@ -184,6 +184,17 @@ def test_a_graph_that_is_off_is_refused_and_leaves_no_bundle(
     assert not (tmp_path / "shapes").exists()
 
 
+@pytest.mark.parametrize("part", ["attribute_head", "global_head", "prototype_unit.project"])
+def test_a_network_that_computes_nothing_sensible_is_refused(
+    trained: tuple[bundles.Bundle, Path], data: ZeroShotData, part: str
+) -> None:
+    network = load_network(trained[0])
+    with torch.no_grad():
+        network.get_submodule(part).weight.fill_(torch.nan)
+    with pytest.raises(ParityError):
+        parity.check(network, trained[0].path, *run.parity_inputs(network, data))
+
+
 def test_a_data_set_without_validation_classes_is_refused(
     data: ZeroShotData, small_config: TrainingConfig, tmp_path: Path
 ) -> None:
