@@ -13,15 +13,11 @@ from model.errors import DatasetError, ImageError
 
 
 class ImageDataset(Dataset[Tensor]):
-    """Image files as uint8 tensors of shape (S, S, 3), in the order of `paths`.
+    """Image files as uint8 tensors of shape (S, S, 3), in the order of `paths`."""
 
-    With `mirror` each image is turned left to right.
-    """
-
-    def __init__(self, paths: Sequence[Path], size: int, mirror: bool = False) -> None:
+    def __init__(self, paths: Sequence[Path], size: int) -> None:
         self._paths = tuple(paths)
         self._size = size
-        self._mirror = mirror
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -37,5 +33,4 @@ class ImageDataset(Dataset[Tensor]):
         except (OSError, ImageError) as error:
             # DatasetError crosses from a loader's worker process; ImageError takes two arguments.
             raise DatasetError(f"{path} can't be used: {error}") from error
-        pixels = torch.tensor(image)
-        return pixels.flip(1) if self._mirror else pixels
+        return torch.tensor(image)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.errors import ConfigError
-from model.nn.ssd import ssd_weights
 from model.nn.ssd_kernels import ssd_auto
 
 STEP_RANGE = (1e-3, 1e-1)  # of dt at the start of training
@@ -75,35 +74,10 @@ class Mamba2(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, width) -> (B, N, width); output t depends on tokens up to t."""
         parts = self._parts(tokens)
-        return self._finish(parts, ssd_auto(*parts[1:], self.chunk))
-
-    def forward_with_weights(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` and `read_weights` at the price of one; for sequences short enough for N x N.
-
-        Args:
-            tokens: (B, N, width).
-
-        Returns:
-            (B, N, width) and (B, heads, N, N).
-        """
-        parts = self._parts(tokens)
-        weights = ssd_weights(*parts[2:])
-        read = (weights @ parts.x.transpose(1, 2).to(weights.dtype)).transpose(1, 2)
-        return self._finish(parts, read.to(parts.x.dtype)), weights
-
-    def read_weights(self, tokens: Tensor) -> Tensor:
-        """The block's hidden attention: how much token t takes of token s, after the convolution.
-
-        Args:
-            tokens: (B, N, width).
-
-        Returns:
-            (B, heads, N, N), at [t, s] (C_t . B_s) exp(sum_{s < k <= t} dt_k A) dt_s, which is 0
-            for s > t, so that y_t = sum_s weights[t, s] x_s. Signed; rows don't sum to 1.
-
-        Source: Ali et al. 2024, arXiv:2403.01590.
-        """
-        return ssd_weights(*self._parts(tokens)[2:])
+        y = ssd_auto(*parts[1:], self.chunk) + parts.x * self.D[:, None].to(parts.x.dtype)
+        gated = y.flatten(2) * functional.silu(parts.z)
+        outputs: Tensor = self.project_out(self.norm(gated))
+        return outputs
 
     def _parts(self, tokens: Tensor) -> _Parts:
         batch, count, _ = tokens.shape
@@ -123,12 +97,6 @@ class Mamba2(nn.Module):
             B.reshape(batch, count, self.groups, self.state),
             C.reshape(batch, count, self.groups, self.state),
         )
-
-    def _finish(self, parts: _Parts, y: Tensor) -> Tensor:
-        y = y + parts.x * self.D[:, None].to(y.dtype)
-        gated = y.flatten(2) * functional.silu(parts.z)
-        tokens: Tensor = self.project_out(self.norm(gated))
-        return tokens
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

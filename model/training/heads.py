@@ -112,15 +112,10 @@ def embed(network: UMZero, features: Features) -> Tensor:
 
 
 @torch.no_grad()
-def parts(network: UMZero, features: Features) -> tuple[Tensor, Tensor | None]:
-    """The two unit vectors that the embedding is the weighted sum of: global, MIM's (N, D)."""
-    whole = [
-        functional.normalize(network.global_head(network.global_features(part)), dim=-1)
-        for part in chunks(features)
-    ]
-    if network.mim is None:
-        return torch.cat(whole), None
-    return torch.cat(whole), mim_embedding(network, features)
+def global_embedding(network: UMZero, features: Features) -> Tensor:
+    """(N, D) unit rows, of the global head alone."""
+    rows = [network.global_head(network.global_features(part)) for part in chunks(features)]
+    return functional.normalize(torch.cat(rows), dim=-1)
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ from model.training.features import FeatureStore
 from model.training.heads import (
     GlobalHead,
     columns_of,
+    global_embedding,
     mim_embedding,
-    parts,
     scale_visual_tokens,
     training_set,
 )
@@ -115,7 +115,7 @@ def choose(
     candidates = []
     for ridges in product(config.closed_form.image_ridges, config.closed_form.class_ridges):
         head.fit(*ridges)
-        candidates.append(_score(parts(network, scored)[0] @ prototypes.T, task, *ridges))
+        candidates.append(_score(global_embedding(network, scored) @ prototypes.T, task, *ridges))
     best = max(candidates, key=lambda choice: choice.merit)
     report(f"closed form: {best}")
     if network.mim is None:
@@ -123,7 +123,7 @@ def choose(
 
     ridges = (best.image_ridge, best.class_ridge)
     head.fit(*ridges)
-    whole = parts(network, scored)[0]
+    whole = global_embedding(network, scored)
     scale_visual_tokens(network, training.features)
 
     def after_epoch(epoch: int, loss: float) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -67,22 +68,14 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
             settings.max_image_bytes if raw else settings.max_body_bytes,
             settings.image_body_timeout_s,
         )
-        work = _in_time(service, generation, question, body, content_type, started)
-        return await while_connected(request, work)
+        work = _answer(service, generation, question, body, content_type, started)
+        return await while_connected(request, _in_time(work, settings.request_timeout_s))
 
 
-async def _in_time(
-    service: Service,
-    generation: Generation,
-    question: Question,
-    body: bytes,
-    content_type: str,
-    started: float,
-) -> Response:
-    limit_s = service.settings.request_timeout_s
+async def _in_time(work: Coroutine[Any, Any, Response], limit_s: float) -> Response:
     try:
         async with asyncio.timeout(limit_s):
-            return await _answer(service, generation, question, body, content_type, started)
+            return await work
     except TimeoutError as error:
         raise DeadlinePassed(f"no answer within {limit_s:g} s; try again") from error
 

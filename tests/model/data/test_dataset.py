@@ -47,12 +47,6 @@ def test_an_image_of_the_input_size_comes_through_unchanged(paths: list[Path]) -
     np.testing.assert_array_equal(ImageDataset(paths, 32)[2].numpy(), expected)
 
 
-def test_mirror_turns_left_to_right(paths: list[Path]) -> None:
-    left = np.asarray(Image.open(paths[2]).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-
-    np.testing.assert_array_equal(ImageDataset(paths, 32, mirror=True)[2].numpy(), left)
-
-
 def test_a_loader_with_workers_keeps_the_order(paths: list[Path]) -> None:
     dataset = ImageDataset(paths, 16)
 

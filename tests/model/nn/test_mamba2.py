@@ -7,7 +7,6 @@ import torch
 
 from model.errors import ConfigError
 from model.nn.mamba2 import Mamba2
-from model.nn.ssd import ssd
 
 
 def _block(**options):
@@ -74,29 +73,6 @@ def test_an_output_depends_on_no_later_token():
         before, after = block(tokens), block(changed)
     torch.testing.assert_close(after[:, :21], before[:, :21], rtol=1e-12, atol=1e-14)
     assert ((after - before)[:, 21:].abs().amax(-1) > 0).all()
-
-
-def test_the_read_weights_times_the_tokens_are_what_the_scan_gives():
-    block, tokens = _block(groups=4), _tokens(20)
-    with torch.no_grad():
-        weights = block.read_weights(tokens)
-        _, x, dt, A, B, C = block._parts(tokens)
-        assert weights.shape == (2, block.heads, 20, 20)
-        assert (weights.triu(1) == 0).all()
-        read = torch.einsum("bhts,bshp->bthp", weights, x)
-        torch.testing.assert_close(read, ssd(x, dt, A, B, C))
-        # One entry by hand, in the second of four groups of two heads.
-        decay = torch.exp(dt[0, 5:8, 3].sum() * A[3])
-        by_hand = (C[0, 7, 1] @ B[0, 4, 1]) * decay * dt[0, 4, 3]
-        torch.testing.assert_close(weights[0, 3, 7, 4], by_hand)
-
-
-def test_outputs_and_weights_together_are_outputs_and_weights_apart():
-    block, tokens = _block(chunk=16), _tokens(40)
-    with torch.no_grad():
-        outputs, weights = block.forward_with_weights(tokens)
-        torch.testing.assert_close(outputs, block(tokens))
-        assert torch.equal(weights, block.read_weights(tokens))
 
 
 def test_steps_and_decays_start_in_mamba_2_s_ranges():
