@@ -48,14 +48,14 @@ def export(network: UMZero, folder: Path) -> None:
     network.backbone = cast(Backbone, fold_batch_norm(network.backbone))
     size, attributes = network.config.backbone.input_size, len(network.prototype_unit.minimum)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(
+    write_graph(
         _Embed(network),
         torch.zeros(2, size, size, 3, dtype=torch.uint8),
         folder / EMBED,
         "images",
         ("embedding", "attributes", "maps"),
     )
-    _write(
+    write_graph(
         _Prototypes(network),
         torch.zeros(2, attributes),
         folder / PROTOTYPES,
@@ -64,9 +64,14 @@ def export(network: UMZero, folder: Path) -> None:
     )
 
 
-def _write(
+def write_graph(
     module: nn.Module, example: Tensor, path: Path, input_name: str, outputs: tuple[str, ...]
 ) -> None:
+    """One module of one input as a graph with a free batch size.
+
+    Args:
+        example: an input, of two rows at least: a single one would be taken for a constant.
+    """
     with warnings.catch_warnings():
         # The exporter warns of its own deprecations; none concerns the graph.
         warnings.simplefilter("ignore")

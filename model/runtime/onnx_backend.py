@@ -88,6 +88,18 @@ class OnnxBackend:
         return self._sessions
 
 
+def session_options(threads: int) -> Any:
+    """ONNX Runtime's options as this backend sets them."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # Spinning threads starve their neighbours for a gain that only an idle machine sees.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
 def _session(bundle: Bundle, name: str, threads: int) -> Any:
     path = bundle.path / name
     try:
@@ -102,13 +114,7 @@ def _session(bundle: Bundle, name: str, threads: int) -> Any:
             f"{path} has sha256 {actual}, the manifest says {expected}. "
             "The bundle is damaged: get it again, or run `umzero verify`"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Spinning threads starve their neighbours for a gain that only an idle machine sees.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options = session_options(threads)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's errors have no public base class of their own.
