@@ -1,4 +1,5 @@
 # serve: a running service.  test: the whole suite.  check: lint, formatting, types, import table.
+# bench: UMZero beside other ways to serve the same bundle.
 # Needs make, git, and Python >= 3.11 with its venv; everything else is installed into .venv*.
 
 PYTHON ?= python3
@@ -14,11 +15,12 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",.*/\1/p' pyproject.toml)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format clean
+.PHONY: help serve test check format bench clean
 
 help:
 	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
 	@echo "make test [ARGS='-k batcher']"
+	@echo "make bench [ARGS='--rounds 1 --only umzero mosec']"
 	@echo "make check | format | clean"
 
 serve: .venv-serve/.installed
@@ -37,8 +39,12 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Each system gets an environment of its own beside this one, from bench/environments.py.
+bench: .venv-bench/bench/.installed
+	.venv-bench/bench/bin/python bench/run.py $(ARGS)
+
 clean:
-	rm -rf .venv .venv-serve build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-serve .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find umzero service model tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed, not editable: what is served is what a user's `pip install .` gives.
@@ -52,6 +58,11 @@ clean:
 	$(call new_environment,.venv)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable '.[train,dev]'
+	touch $@
+
+.venv-bench/bench/.installed: bench/requirements/bench.txt
+	$(call new_environment,.venv-bench/bench)
+	.venv-bench/bench/bin/python -m pip install --quiet -r $<
 	touch $@
 
 define new_environment
