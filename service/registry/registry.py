@@ -226,6 +226,10 @@ class Registry:
         self, classes: Sequence[tuple[ClassSummary, F64]], known: Mapping[bytes, F32]
     ) -> dict[str, tuple[ClassSummary, F32]]:
         """Each class with its prototype, by id."""
+        if not known:
+            rows = self._in_chunks([attributes for _, attributes in classes])
+            pairs = zip(classes, rows, strict=True)
+            return {summary.class_id: (summary, row) for (summary, _), row in pairs}
         keys = [attributes.tobytes() for _, attributes in classes]
         missing = [a for (_, a), key in zip(classes, keys, strict=True) if key not in known]
         fresh = iter(self._in_chunks(missing))

@@ -9,8 +9,9 @@ Rules that every store keeps:
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Protocol
 
 from service.errors import ClassExists, NameTaken, UnknownClass
@@ -108,18 +109,20 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._revision = 0
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, _Row] = {}  # in the order of their last writes
+        self._names: dict[str, str] = {}  # of living classes -> id
 
     def revision(self) -> int:
         return self._revision
 
     def changes_since(self, revision: int) -> Changes:
         with self._lock:
-            new = {key: row for key, row in self._rows.items() if row.revision > revision}
+            newest = reversed(self._rows.items())
+            new = list(takewhile(lambda pair: pair[1].revision > revision, newest))[::-1]
             return Changes(
                 self._revision,
-                [row.record for row in new.values() if row.record],
-                [key for key, row in new.items() if not row.record],
+                [row.record for _, row in new if row.record],
+                [key for key, row in new if not row.record],
             )
 
     def get(self, class_id: str) -> ClassRecord | None:
@@ -128,16 +131,14 @@ class MemoryStore:
 
     def add(self, classes: Sequence[NewClass]) -> int:
         with self._lock:
-            names = set(self._names())
             for index, item in enumerate(classes):
                 if self.get(item.class_id):
                     raise class_exists(item.class_id, index)
-                if item.name in names:
+                if item.name in self._names:
                     raise name_taken(item.name, index)
             self._revision += 1
             for item in classes:
-                record = record_of(item, self._revision, now())
-                self._rows[item.class_id] = _Row(self._revision, record)
+                self._write(item.class_id, record_of(item, self._revision, now()))
             return self._revision
 
     def replace(self, item: NewClass) -> int:
@@ -145,11 +146,11 @@ class MemoryStore:
             old = self.get(item.class_id)
             if old is None:
                 raise unknown_class(item.class_id)
-            if item.name != old.summary.name and item.name in self._names():
+            if self._names.get(item.name, item.class_id) != item.class_id:
                 raise name_taken(item.name)
             self._revision += 1
-            record = record_of(item, self._revision, old.summary.created_at or now())
-            self._rows[item.class_id] = _Row(self._revision, record)
+            created_at = old.summary.created_at or now()
+            self._write(item.class_id, record_of(item, self._revision, created_at))
             return self._revision
 
     def remove(self, class_id: str) -> int:
@@ -157,13 +158,17 @@ class MemoryStore:
             if self.get(class_id) is None:
                 raise unknown_class(class_id)
             self._revision += 1
-            self._rows[class_id] = replace(
-                self._rows[class_id], revision=self._revision, record=None
-            )
+            self._write(class_id, None)
             return self._revision
 
     def close(self) -> None:
         self._rows.clear()
+        self._names.clear()
 
-    def _names(self) -> list[str]:
-        return [row.record.summary.name for row in self._rows.values() if row.record]
+    def _write(self, class_id: str, record: ClassRecord | None) -> None:
+        if (old := self.get(class_id)) is not None:
+            del self._names[old.summary.name]
+        self._rows.pop(class_id, None)
+        self._rows[class_id] = _Row(self._revision, record)
+        if record is not None:
+            self._names[record.summary.name] = class_id

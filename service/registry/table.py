@@ -1,113 +1,97 @@
-"""`PrototypeTable`: an immutable snapshot of all classes, in blocks that snapshots share."""
+"""`PrototypeTable`: an immutable snapshot of all classes; snapshots share their rows."""
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from heapq import merge
-from itertools import accumulate, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.runtime.base import F32
 from service.registry.records import ClassSummary
+from service.registry.rows import Rows
 
-BLOCK_ROWS = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Up to `BLOCK_ROWS` classes; never changed once made."""
-
-    classes: tuple[ClassSummary, ...]
-    prototypes: F32  # (rows, D), unit rows
-
-    def __post_init__(self) -> None:
-        self.prototypes.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """Id -> row."""
-        return {item.class_id: row for row, item in enumerate(self.classes)}
-
-    @cached_property
-    def is_seen(self) -> NDArray[np.bool_]:
-        return np.array([item.seen for item in self.classes], np.bool_)
-
-    @cached_property
-    def ordered(self) -> tuple[str, ...]:
-        """Ids in order."""
-        return tuple(sorted(self.rows))
+# Idle rows are scored in vain. At more than one in so many, the others move together.
+IDLE_SHARE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class PrototypeTable:
-    """All classes at one revision. A position counts through the blocks, from 0 to C - 1.
+    """All classes at one revision, in the order of their last writes.
 
-    Positions belong to one snapshot: a removal moves those behind it.
+    Positions go from 0 to C - 1 and belong to one snapshot: a removal moves those behind it.
+
+    What a write costs follows what is written, not C: a new class is appended to rows that
+    snapshots share, and one that is replaced or removed leaves its row idle.
     """
 
     revision: int = 0
-    blocks: tuple[Block, ...] = ()
+    _shared: Rows = field(default_factory=lambda: Rows(0, 0))
+    _length: int = 0  # of the part of the rows that this snapshot looks at
+    _idle: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))  # in order
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self._length - len(self._idle)
 
-    @cached_property
-    def _starts(self) -> tuple[int, ...]:
-        return tuple(accumulate(map(len, self.blocks), initial=0))
-
-    @cached_property
+    @property
     def is_seen(self) -> NDArray[np.bool_]:
         """(C,) True where the class was in the training set."""
-        parts = [block.is_seen for block in self.blocks]
-        return np.concatenate([np.empty(0, np.bool_), *parts])
+        flags: NDArray[np.bool_] = self.of_classes(self._shared.is_seen[: self._length])
+        return flags
 
     @property
     def ids(self) -> tuple[str, ...]:
         """(C,), a new tuple."""
-        return tuple(item.class_id for block in self.blocks for item in block.classes)
+        return tuple(item.class_id for item in self._classes())
 
     @property
     def names(self) -> tuple[str, ...]:
         """(C,), a new tuple."""
-        return tuple(item.name for block in self.blocks for item in block.classes)
+        return tuple(item.name for item in self._classes())
 
     @property
     def prototypes(self) -> F32:
-        """(C, D), a copy of all of them: for scoring, go through `blocks`."""
-        return np.concatenate([block.prototypes for block in self.blocks])
+        """(C, D). A copy if rows are idle: for scoring, take `rows` and `of_classes`."""
+        rows: F32 = self.of_classes(self.rows)
+        return rows
+
+    @cached_property
+    def rows(self) -> F32:
+        """(rows, D), all prototypes in one piece of memory, and those of idle rows between them."""
+        rows = self._shared.prototypes[: self._length]
+        rows.flags.writeable = False
+        return rows
+
+    def of_classes(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What was computed of `rows` (rows, ...) -> what is of a class (C, ...)."""
+        return values if self._living is None else values[self._living]
 
     def find(self, class_id: str) -> int | None:
         """The position of a class."""
-        for start, block in zip(self._starts, self.blocks, strict=False):
-            if (row := block.rows.get(class_id)) is not None:
-                return start + row
-        return None
+        row = self._row(class_id)
+        return None if row is None else row - int(np.searchsorted(self._idle, row))
 
     def at(self, position: int) -> ClassSummary:
-        number = bisect_right(self._starts, position) - 1
-        return self.blocks[number].classes[position - self._starts[number]]
+        row = position if self._living is None else int(self._living[position])
+        return self._shared.classes[row]
 
     def take(self, positions: Sequence[int] | NDArray[np.intp]) -> F32:
         """(len(positions), D): the prototypes of some classes."""
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        pairs = zip(numbers, positions, strict=True)
-        return np.stack([self.blocks[n].prototypes[p - self._starts[n]] for n, p in pairs])
+        chosen = np.asarray(positions, np.intp)
+        taken: F32 = self.rows[chosen if self._living is None else self._living[chosen]]
+        return taken
 
     def page(self, after: str | None, limit: int) -> list[ClassSummary]:
         """The first `limit` classes whose ids come after `after`, in the order of ids."""
-
-        def tail(block: Block) -> Iterable[tuple[str, ClassSummary]]:
-            first = 0 if after is None else bisect_right(block.ordered, after)
-            for class_id in islice(block.ordered, first, first + limit):
-                yield class_id, block.classes[block.rows[class_id]]
-
-        return [item for _, item in islice(merge(*map(tail, self.blocks)), limit)]
+        found: list[ClassSummary] = []
+        # Among these are ids of later snapshots and of removed classes.
+        for ids in self._shared.ids_after(after, limit):
+            rows = [row for class_id in ids if (row := self._row(class_id)) is not None]
+            found += [self._shared.classes[row] for row in rows]
+            if len(found) >= limit:
+                break
+        return found[:limit]
 
     def advance(
         self,
@@ -115,54 +99,64 @@ class PrototypeTable:
         written: Mapping[str, tuple[ClassSummary, F32]],
         removed: Iterable[str] = (),
     ) -> "PrototypeTable":
-        """The table after some writes; blocks that they don't touch are shared with this one.
+        """The table after some writes; this one stays as it is.
 
         Args:
             revision: of the new table.
             written: id -> the class and its prototype (D,), new or in place of what was there.
             removed: ids; unknown ones are passed over.
+
+        Raises:
+            ValueError: a prototype of another length.
         """
-        new = dict(written)
-        gone = set(removed) - new.keys()
-        meant = gone | new.keys()
-        blocks: list[Block] = []
-        for block in self.blocks:
-            if not block.rows.keys() & meant:
-                blocks.append(block)
-                continue
-            kept = [row for row, item in enumerate(block.classes) if item.class_id not in gone]
-            classes = [block.classes[row] for row in kept]
-            prototypes = block.prototypes[kept]
-            for row, item in enumerate(classes):
-                if item.class_id in new:
-                    classes[row], prototypes[row] = new.pop(item.class_id)
-            if classes:
-                blocks.append(Block(tuple(classes), prototypes))
-        return PrototypeTable(revision, tuple(_appended(_merged(blocks), list(new.values()))))
+        table = self._without({*written, *removed})
+        if written:
+            classes = [item for item, _ in written.values()]
+            table = table._with(classes, np.stack([row for _, row in written.values()]))
+        return replace(table, revision=revision)
 
+    @cached_property
+    def _living(self) -> NDArray[np.intp] | None:
+        """(C,), the row of each position; None: they are the same."""
+        return np.delete(np.arange(self._length), self._idle) if len(self._idle) else None
 
-def _merged(blocks: Sequence[Block]) -> list[Block]:
-    """Neighbours that fill half a block together become one, so that removals leave no crumbs."""
-    result: list[Block] = []
-    for block in blocks:
-        if result and len(result[-1]) + len(block) <= BLOCK_ROWS // 2:
-            block = _joined(result.pop(), block.classes, block.prototypes)  # noqa: PLW2901
-        result.append(block)
-    return result
+    def _classes(self) -> list[ClassSummary]:
+        classes = self._shared.classes[: self._length]
+        return classes if self._living is None else [classes[row] for row in self._living]
 
+    def _row(self, class_id: str) -> int | None:
+        """The newest row of a class in this snapshot, unless it is idle."""
+        for row in reversed(self._shared.rows_of(class_id)):
+            if row < self._length:
+                place = int(np.searchsorted(self._idle, row)) if len(self._idle) else 0
+                is_idle = place < len(self._idle) and self._idle[place] == row
+                return None if is_idle else row
+        return None
 
-def _appended(blocks: list[Block], new: Sequence[tuple[ClassSummary, F32]]) -> list[Block]:
-    """Fill the last block, then start others."""
-    done = 0
-    if new and blocks and (space := BLOCK_ROWS - len(blocks[-1])) > 0:
-        done = min(space, len(new))
-        head = new[:done]
-        blocks[-1] = _joined(blocks[-1], [c for c, _ in head], np.stack([p for _, p in head]))
-    for start in range(done, len(new), BLOCK_ROWS):
-        part = new[start : start + BLOCK_ROWS]
-        blocks.append(Block(tuple(c for c, _ in part), np.stack([p for _, p in part])))
-    return blocks
+    def _without(self, class_ids: Iterable[str]) -> "PrototypeTable":
+        gone = [row for class_id in class_ids if (row := self._row(class_id)) is not None]
+        if not gone:
+            return self
+        table = replace(self, _idle=np.sort(np.concatenate([self._idle, np.array(gone, np.intp)])))
+        return table._alone() if len(table._idle) * IDLE_SHARE > self._length else table
 
+    def _with(self, classes: Sequence[ClassSummary], prototypes: F32) -> "PrototypeTable":
+        """The same, and classes that it doesn't have."""
+        length = self._length + len(classes)
+        if not self._length:
+            # The first classes say what D is.
+            rows = Rows(prototypes.shape[1], length)
+            rows.append(0, classes, prototypes)
+            return replace(self, _shared=rows, _length=length)
+        if self._shared.append(self._length, classes, prototypes):
+            return replace(self, _length=length)
+        # Another successor of the same snapshot has these rows.
+        return self._alone()._with(classes, prototypes)
 
-def _joined(block: Block, classes: Sequence[ClassSummary], prototypes: F32) -> Block:
-    return Block((*block.classes, *classes), np.concatenate([block.prototypes, prototypes]))
+    def _alone(self) -> "PrototypeTable":
+        """The same classes in rows of their own, none of them idle."""
+        if not len(self):
+            return PrototypeTable(self.revision)
+        rows = Rows(self.rows.shape[1], len(self))
+        rows.append(0, self._classes(), self.prototypes)
+        return PrototypeTable(self.revision, rows, len(self))

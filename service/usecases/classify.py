@@ -25,6 +25,8 @@ REVISION_WAIT_S = 1.0
 REVISION_POLL_S = 0.05
 # A request with many images doesn't fill the queue before the others' single ones.
 IMAGES_AT_ONCE = 4
+# Copying the rows of one class in so many, or of fewer, costs less than scoring all classes.
+_FEW = 8
 _NO_PROBABILITY = 110.0  # exp(-110) is 0 in float32
 
 Scope = Literal["all", "unseen", "seen"]
@@ -83,7 +85,8 @@ def candidates(
     if class_ids is None and scope == "all" and len(table):
         return None
     if class_ids is None:
-        positions = np.arange(len(table))
+        # `all` comes here of an empty table alone.
+        positions = np.flatnonzero(table.is_seen == (scope == "seen"))
     else:
         found = []
         for class_id in dict.fromkeys(class_ids):
@@ -91,8 +94,8 @@ def candidates(
                 raise unknown_class(class_id)
             found.append(position)
         positions = np.array(found, np.intp)
-    if scope != "all" and len(positions):
-        positions = positions[table.is_seen[positions] == (scope == "seen")]
+        if scope != "all":
+            positions = positions[table.is_seen[positions] == (scope == "seen")]
     if not len(positions):
         among = "classes" if class_ids is None else "classes of `classes`"
         kind = "" if scope == "all" else f"{scope} "
@@ -112,33 +115,37 @@ def rank(
     top_k: int,
 ) -> list[Prediction]:
     """Score one embedding (D,) against the candidates; the best `top_k` after gamma, best first."""
-    row = embedding[None, :]
-    if positions is not None and len(positions) * 4 < len(table):
-        logits = scoring.cosine_logits(row, table.take(positions), temperature)
-    else:
-        # Block by block: the table is never copied.
-        logits = np.concatenate(
-            [scoring.cosine_logits(row, b.prototypes, temperature) for b in table.blocks], axis=1
-        )
-        logits = logits if positions is None else logits[:, positions]
+    logits = _logits(embedding, table, positions, temperature)
     is_seen = table.is_seen if positions is None else table.is_seen[positions]
     # Beyond this, gamma only takes digits from float32: one side has no probability left.
     limit = 2 / temperature + _NO_PROBABILITY
     calibrated = scoring.calibrated_stacking(logits, is_seen, min(max(gamma, -limit), limit))
-    probabilities = scoring.softmax(calibrated)[0]
+    probabilities = scoring.softmax(calibrated)
     predictions = []
-    for index in scoring.top_k(calibrated[0], top_k):
+    for index in scoring.top_k(calibrated, top_k):
         item = table.at(int(index if positions is None else positions[index]))
         predictions.append(
             Prediction(
                 class_id=item.class_id,
                 name=item.name,
-                score=float(logits[0, index]),
+                score=float(logits[index]),
                 probability=float(probabilities[index]),
                 seen=item.seen,
             )
         )
     return predictions
+
+
+def _logits(
+    embedding: F32, table: PrototypeTable, positions: Positions | None, temperature: float
+) -> F32:
+    """(D,) -> the logits of the candidates, in their order."""
+    row = embedding[None, :]
+    if positions is not None and len(positions) * _FEW < len(table):
+        few: F32 = scoring.cosine_logits(row, table.take(positions), temperature)[0]
+        return few
+    logits: F32 = table.of_classes(scoring.cosine_logits(row, table.rows, temperature)[0])
+    return logits if positions is None else logits[positions]
 
 
 def strongest(attributes: F32, names: Sequence[str], count: int) -> list[tuple[str, float]]:

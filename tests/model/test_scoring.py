@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from model.scoring import calibrated_stacking, cosine_logits, softmax, top_k
 
+PARTS = [0.3, 0.4, 0.29, 0.008, 0.001, 0.001]
+
 
 def unit_rows(seed: int, rows: int, columns: int) -> np.ndarray:
     values = np.random.default_rng(seed).normal(size=(rows, columns))
@@ -75,6 +77,17 @@ def test_softmax_without_a_finite_highest_is_refused(row: list[float]) -> None:
 def test_top_k_is_the_head_of_a_stable_sort(scores: list[float], k: int) -> None:
     expected = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
     assert top_k(np.array(scores, np.float32), k).tolist() == expected
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 4000), k=st.integers(1, 20))
+def test_top_k_of_many_is_the_head_of_a_stable_sort(seed: int, count: int, k: int) -> None:
+    random = np.random.default_rng(seed)
+    # Few different values: ties within and across what is looked at together.
+    scores = random.choice([-np.inf, -2.0, 0.0, 0.5, 3.0, 7.0], count, p=PARTS).astype(np.float32)
+    expected = sorted(range(count), key=lambda i: (-scores[i], i))[:k]
+    assert top_k(scores, k).tolist() == expected
+    scores = random.normal(size=count).astype(np.float32)
+    assert top_k(scores, k).tolist() == np.argsort(-scores, kind="stable")[:k].tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The table of prototypes: snapshots that share what didn't change."""
 
 import random
+import threading
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
 
-from service.registry import table as tables
+from service.registry import rows as memory
 from service.registry.records import ClassSummary
 from service.registry.table import PrototypeTable
 
@@ -27,49 +28,124 @@ def rows(ids: Iterable[int | str], revision: int = 1, seen: bool = False) -> dic
 
 
 @pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(tables, "BLOCK_ROWS", 8)
-    return 8
+def little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LEAST_CAPACITY", 2)
 
 
-def test_registering_one_class_copies_one_block_and_shares_the_others() -> None:
+def test_registering_one_class_copies_none_and_leaves_older_snapshots_alone() -> None:
     before = PrototypeTable().advance(1, rows(range(10_000)))
     after = before.advance(2, rows(["one-more"], revision=2))
 
-    assert [len(block) for block in before.blocks] == [4096, 4096, 1808]
-    assert after.blocks[:2] == before.blocks[:2]
-    assert [len(block) for block in after.blocks] == [4096, 4096, 1809]
+    assert np.shares_memory(after.rows, before.rows)
     assert len(before) == 10_000
     assert before.find("one-more") is None
-    assert after.at(after.find("one-more") or 0).name == "ONE-MORE"
+    assert (len(before.ids), len(before.is_seen), len(before.prototypes)) == (10_000,) * 3
+    assert after.find("one-more") == 10_000
+    assert after.at(10_000).name == "ONE-MORE"
+    assert after.prototypes[10_000, 1] == 2
 
 
-def test_a_full_last_block_is_left_alone() -> None:
-    before = PrototypeTable().advance(1, rows(range(4096)))
-    after = before.advance(2, rows(["x"], revision=2))
+def test_replacing_and_removing_copy_no_prototype() -> None:
+    before = PrototypeTable().advance(1, rows(range(100)))
+    after = before.advance(2, rows([9], revision=2), ["c000050"])
 
-    assert after.blocks[0] is before.blocks[0]
-    assert len(after.blocks[1]) == 1
+    assert np.shares_memory(after.rows, before.rows)
+    assert (len(before), len(after)) == (100, 99)
+    assert (before.find("c000050"), after.find("c000050")) == (50, None)
+
+
+def test_older_snapshots_keep_their_rows_when_there_is_no_more_room(little_room: None) -> None:
+    snapshots = [PrototypeTable()]
+    for number in range(60):
+        snapshots.append(snapshots[-1].advance(number + 1, rows([number], revision=number)))
+
+    for count, table in enumerate(snapshots[1:], 1):
+        assert table.prototypes[:, 1].tolist() == list(range(count))
+        assert table.ids == tuple(f"c{number:06d}" for number in range(count))
+
+
+def test_two_successors_of_one_snapshot_do_not_see_each_other() -> None:
+    first = PrototypeTable().advance(1, rows(range(3)))
+
+    one = first.advance(2, rows(["a", "b"], revision=2))
+    other = first.advance(2, rows(["c"], revision=3, seen=True))
+    third = one.advance(3, rows(["c"], revision=4))
+
+    assert first.ids == ("c000000", "c000001", "c000002")
+    assert one.ids == (*first.ids, "a", "b")
+    assert other.ids == (*first.ids, "c")
+    assert third.ids == (*first.ids, "a", "b", "c")
+    assert (one.find("c"), other.find("a"), other.find("c"), third.find("c")) == (None, None, 3, 5)
+    assert (other.prototypes[3, 1], one.prototypes[3, 1], third.prototypes[5, 1]) == (3, 2, 4)
+    assert (one.is_seen.any(), other.is_seen.tolist()) == (False, [False, False, False, True])
+    assert [item.class_id for item in other.page("b", 9)] == ["c", *first.ids]
+
+
+def test_a_class_that_was_written_in_a_lost_successor_can_be_replaced_in_another() -> None:
+    first = PrototypeTable().advance(1, rows(range(3)))
+    first.advance(2, rows(["a"], revision=2))
+
+    after = first.advance(2, rows(["a"], revision=3)).advance(3, rows(["a"], revision=4))
+
+    assert after.ids == (*first.ids, "a")
+    assert after.prototypes[3, 1] == 4
+
+
+def test_a_prototype_of_another_length_leaves_the_snapshot_whole() -> None:
+    before = PrototypeTable().advance(1, rows(range(3)))
+    summary = ClassSummary("bad", "BAD", False, 3, 0, 2)
+
+    with pytest.raises(ValueError, match="expected"):
+        before.advance(2, {"bad": (summary, np.zeros(4, np.float32))})
+    after = before.advance(2, rows(["good"], revision=2))
+
+    assert (after.ids[3], after.find("good"), after.find("bad")) == ("good", 3, None)
+
+
+def test_snapshots_taken_while_classes_are_registered_are_each_of_one_moment() -> None:
+    tables_seen: list[PrototypeTable] = [PrototypeTable().advance(0, rows(["c-1"]))]
+    faults: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            table = tables_seen[-1]
+            count = len(table)
+            if not len(table.ids) == len(table.is_seen) == len(table.prototypes) == count:
+                faults.append(f"{count} classes, {len(table.ids)} ids")
+            if table.find(table.at(count - 1).class_id) != count - 1:
+                faults.append(f"the last of {count} isn't where it is")
+            if table.prototypes[-1, 1] != 1:
+                faults.append("a row that isn't written yet")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(2000):
+        tables_seen.append(tables_seen[-1].advance(number + 1, rows([number])))
+    done.set()
+    reader.join()
+
+    assert faults == []
+    assert [len(table) for table in tables_seen] == list(range(1, 2002))
 
 
 def test_prototypes_of_a_snapshot_can_not_be_written() -> None:
     table = PrototypeTable().advance(1, rows(range(3)))
 
     with pytest.raises(ValueError, match="read-only"):
-        table.blocks[0].prototypes[0, 0] = 1
+        table.rows[0, 0] = 1
 
 
-def test_replacing_keeps_the_place_and_changes_one_block(small_blocks: int) -> None:
+def test_a_replaced_class_has_a_new_prototype_and_the_old_snapshot_its_old_one() -> None:
     before = PrototypeTable().advance(1, rows(range(20)))
     after = before.advance(2, rows([9], revision=2))
 
-    assert after.ids == before.ids
-    assert after.blocks[0] is before.blocks[0]
-    assert after.blocks[2] is before.blocks[2]
-    assert (before.take([9])[0, 1], after.take([9])[0, 1]) == (1, 2)
+    assert sorted(after.ids) == sorted(before.ids)
+    found = [table.take([table.find("c000009") or 0])[0, 1] for table in (before, after)]
+    assert found == [1, 2]
 
 
-def test_any_course_of_writes_ends_where_a_dictionary_ends(small_blocks: int) -> None:
+def test_any_course_of_writes_ends_where_a_dictionary_ends(little_room: None) -> None:
     choose = random.Random(7)
     table = PrototypeTable()
     plain: dict[str, Row] = {}
@@ -93,19 +169,28 @@ def test_any_course_of_writes_ends_where_a_dictionary_ends(small_blocks: int) ->
         positions = choose.sample(range(len(table)), min(len(table), 5))
         if positions:
             assert (table.take(positions) == table.prototypes[positions]).all()
-        assert all(0 < len(block) <= small_blocks for block in table.blocks)
+        expected = dict(zip(table.ids, table.prototypes.tolist(), strict=True))
+        scored = zip(table.ids, table.of_classes(table.rows @ [1, 10, 100]), strict=True)
+        assert dict(scored) == {i: a + 10 * b + 100 * c for i, (a, b, c) in expected.items()}
+        pages = table.page(None, 7) + table.page(sorted(plain)[6], 99) if len(plain) > 7 else []
+        assert [item.class_id for item in pages] == (sorted(plain) if pages else [])
+        assert len(table.rows) <= len(table) * 8 / 7 + 1
 
 
-def test_removals_leave_no_crumbs(small_blocks: int) -> None:
+def test_removals_leave_few_rows_that_are_scored_in_vain(little_room: None) -> None:
     table = PrototypeTable().advance(1, rows(range(80)))
     for number in range(72):
         table = table.advance(2 + number, {}, [f"c{number:06d}"])
+        assert len(table.rows) * 7 <= len(table) * 8
 
-    assert sorted(table.ids) == [f"c{number:06d}" for number in range(72, 80)]
-    assert len(table.blocks) <= 3
+    assert table.ids == tuple(f"c{number:06d}" for number in range(72, 80))
+    for number in range(72, 80):
+        table = table.advance(2 + number, {}, [f"c{number:06d}"])
+    assert (len(table), table.ids, table.page(None, 5)) == (0, (), [])
+    assert table.advance(90, rows(["a"])).ids == ("a",)
 
 
-def test_seen_flags_follow_the_classes(small_blocks: int) -> None:
+def test_seen_flags_follow_the_classes(little_room: None) -> None:
     table = PrototypeTable().advance(0, rows(range(6), seen=True))
     table = table.advance(1, rows(range(6, 20)))
 
@@ -113,7 +198,7 @@ def test_seen_flags_follow_the_classes(small_blocks: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pages_list_every_class_once_in_the_order_of_ids(small_blocks: int, limit: int) -> None:
+def test_pages_list_every_class_once_in_the_order_of_ids(little_room: None, limit: int) -> None:
     numbers = list(range(30))
     random.Random(1).shuffle(numbers)
     table = PrototypeTable().advance(1, rows(numbers))
@@ -126,7 +211,7 @@ def test_pages_list_every_class_once_in_the_order_of_ids(small_blocks: int, limi
     assert listed == sorted(f"c{number:06d}" for number in range(30))
 
 
-def test_a_page_may_start_behind_an_id_that_is_gone(small_blocks: int) -> None:
+def test_a_page_may_start_behind_an_id_that_is_gone(little_room: None) -> None:
     table = PrototypeTable().advance(1, rows(["a", "c", "e"]))
 
     assert [item.class_id for item in table.page("b", 5)] == ["c", "e"]
