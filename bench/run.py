@@ -25,7 +25,8 @@ import probes
 import table
 from environments import ROOT, SHARED, NotInstalled, prepare, versions
 from load import WARM_UP_S
-from systems import SYSTEMS, Failed, Server, System, served
+from server import Failed, Server, served
+from systems import SYSTEMS, System
 
 DRIFT = 0.15
 
@@ -90,7 +91,10 @@ class Bench:
             before = server.tree.cpu_s()
             loading.stdout.readline()  # and closes
             cpu_s = server.tree.cpu_s() - before
-            told = json.loads(loading.stdout.read())
+            text = loading.stdout.read()
+        if loading.returncode:
+            raise Failed(f"{system.title} could not be loaded by {clients} clients")
+        told = json.loads(text)
         latencies = sorted(told["latencies_ms"])
         good = len(latencies)
         point = {
@@ -106,12 +110,7 @@ class Bench:
         return point
 
     def save(self) -> None:
-        # The probes of an earlier run stay until there are new ones.
-        path: Path = self._given.results
-        if "probes" not in self.results and path.exists():
-            earlier = json.loads(path.read_text())
-            self.results |= {key: earlier[key] for key in ("probes",) if key in earlier}
-        path.write_text(json.dumps(self.results, indent=1) + "\n")
+        self._given.results.write_text(json.dumps(self.results, indent=1) + "\n")
 
 
 def drifted(before: dict[str, Any], after: dict[str, Any], kind: str) -> bool:

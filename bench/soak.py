@@ -19,7 +19,8 @@ from pathlib import Path
 import photographs
 from connection import Connection, request
 from environments import ROOT, prepare
-from systems import SYSTEMS, Server, served
+from server import Server, served
+from systems import SYSTEMS
 
 BROKEN, IMPATIENT = 0.01, 0.05
 PATIENCE_S = 0.05
@@ -97,8 +98,9 @@ def main() -> None:
             counts, readings = asyncio.run(soak(server, files, given.clients, given.minutes * 60))
     for what, number in sorted(counts.items()):
         print(f"{number:8}  {what}")
-    settled = next((mib for second, mib in readings if second >= SETTLED_S), readings[-1][1])
-    print(f"memory grew by {readings[-1][1] - settled:+.1f} MiB after the first minute")
+    settled = [mib for second, mib in readings if second >= SETTLED_S]
+    if settled:
+        print(f"memory grew by {settled[-1] - settled[0]:+.1f} MiB after the first minute")
     if any(what.startswith(("5", "closed")) for what in counts):
         sys.exit(1)
 

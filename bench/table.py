@@ -225,8 +225,8 @@ def _probes(results: dict[str, Any], systems: list[System]) -> str:
             "",
             "- **Broken**: 12 clients send 88 good JPEGs and 8 that are truncated or garbage.",
             "- **Burst**: 300 requests at once. Queues hold 64 where they can be bounded.",
-            "- **Abandoned**: 200 clients send a request and leave at once, in four waves; then one"
-            " request is timed.",
+            "- **Abandoned**: 200 clients send a request and leave at once, in four waves; then"
+            " another asks until it gets a 200, and is timed.",
             "- **SIGTERM** with 32 requests in flight, to the first process; its tree 15 s later.",
             "",
             "| | broken ones got | good ones lost | burst | 503 with Retry-After | slowest 200, s "
@@ -244,7 +244,8 @@ def _probe_cells(found: dict[str, Any]) -> list[str]:
     failed = "failed"
     cells = [failed, failed]
     if failed not in poison:
-        cells = [_counts(poison["broken"]), str(poison["good_failed"])]
+        lost = {status: n for status, n in poison["good"].items() if status != "200"}
+        cells = [_counts(poison["broken"]), _counts(lost) if lost else "0"]
     if failed in burst:
         cells += [failed, "", ""]
     else:
@@ -255,7 +256,8 @@ def _probe_cells(found: dict[str, Any]) -> list[str]:
         cells.append(failed)
     else:
         status = "" if left["status"] == "200" else f"{left['status']}: "
-        cells.append(f"{status}{left['after_ms']:.0f} ({left['idle_ms']:.0f})")
+        refused = f", {left['refused']} refused" if left["refused"] else ""
+        cells.append(f"{status}{left['after_ms']:.0f} ({left['idle_ms']:.0f}){refused}")
     if failed in ended:
         cells += [failed, "", ""]
     else:
