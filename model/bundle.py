@@ -1,6 +1,7 @@
 """A bundle is a folder: everything that serving needs, and a manifest with the sha256 of each file.
 
     weights/<name>/manifest.json  model.safetensors  embed.onnx  prototypes.onnx  classes.json
+                   embed.int8.onnx, where `umzero export --int8` wrote one
 
 Nothing in it is pickled, and this module only reads, writes and hashes: it opens no weights.
 """
@@ -35,7 +36,12 @@ class Manifest:
     """What a bundle says of itself.
 
     `network` is `ModelConfig.to_json()`; serving never reads it. `temperature` divides cosines;
-    `gamma` is in the units of the logits that come out.
+    `gamma` is in the units of the logits that come out. `int8` says how embed.int8.onnx was made
+    and what it costs; it is empty where there is none:
+
+        {"validation": {"fp32": {"czsl", "u", "s", "h"}, "int8": {the same}, "agreement",
+                        "mean_cosine", "lowest_cosine", "photographs"},
+         "calibration_images", "command"}
     """
 
     name: str
@@ -49,6 +55,7 @@ class Manifest:
     scores: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
+    int8: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # file name -> sha256
 
 
@@ -170,6 +177,7 @@ def _manifest_to_json(manifest: Manifest, files: dict[str, str]) -> dict[str, An
         "scores": manifest.scores,
         "training": manifest.training,
         "licence": manifest.licence,
+        **({"int8": manifest.int8} if manifest.int8 else {}),
         "files": files,
         "attributes": {
             "names": list(space.names),
@@ -207,5 +215,6 @@ def _manifest_from_json(data: dict[str, Any]) -> Manifest:
         scores=data["scores"],
         training=data["training"],
         licence=data["licence"],
+        int8=data.get("int8", {}),
         files=data["files"],
     )

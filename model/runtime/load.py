@@ -12,7 +12,8 @@ def load(bundle: Bundle, device: str, precision: str, threads: int, kind: str = 
 
     Args:
         device: "cpu", or one of torch's ("cuda", "cuda:1").
-        precision: "auto", "fp32" or "int8".
+        precision: "fp32", "int8" (ONNX Runtime only), or "auto": int8 where the bundle has a graph
+            for it that its manifest shows good enough, see `model.runtime.precision`.
         threads: of one inference on a CPU; 0 leaves it to the backend.
         kind: "onnx", "torch", or "auto": torch for CUDA, else ONNX Runtime.
 

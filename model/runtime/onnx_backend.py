@@ -10,8 +10,9 @@ import onnxruntime
 from model.bundle import Bundle, Manifest
 from model.errors import BackendUnavailable, WeightsError
 from model.runtime.base import F32, U8, BackendInfo, Embedded
+from model.runtime.precision import PRECISIONS, choose_precision
 
-GRAPHS = {"auto": "embed.onnx", "fp32": "embed.onnx", "int8": "embed.int8.onnx"}
+GRAPHS = {"fp32": "embed.onnx", "int8": "embed.int8.onnx"}
 PROTOTYPES = "prototypes.onnx"
 
 _Shape = tuple[int | None, ...]  # None: any length
@@ -23,7 +24,7 @@ class OnnxBackend:
     Args:
         bundle: where the graphs lie; their sha256 is checked.
         threads: of one inference; 0 leaves the choice to ONNX Runtime.
-        precision: "fp32", "int8", or "auto" (fp32).
+        precision: "fp32", "int8", or "auto": int8 where the manifest shows it good enough.
 
     Raises:
         WeightsError: a graph is missing, damaged, or not what the manifest says.
@@ -31,13 +32,18 @@ class OnnxBackend:
     """
 
     def __init__(self, bundle: Bundle, threads: int, precision: str = "auto") -> None:
-        if precision not in GRAPHS:
+        if precision not in PRECISIONS:
             raise BackendUnavailable(
-                f"no precision is called {precision!r}; there are {', '.join(GRAPHS)}"
+                f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}"
             )
+        has_int8 = GRAPHS["int8"] in bundle.manifest.files
+        precision = choose_precision(precision, has_int8, bundle.manifest.int8)
         graph = GRAPHS[precision]
-        if precision == "int8" and graph not in bundle.manifest.files:
-            raise BackendUnavailable(f"the bundle {bundle.name} has no {graph}; use precision fp32")
+        if precision == "int8" and not has_int8:
+            raise BackendUnavailable(
+                f"the bundle {bundle.name} has no {graph}; use precision fp32, "
+                "or write it with `umzero export --int8`"
+            )
         embed = _session(bundle, graph, threads)
         prototypes = _session(bundle, PROTOTYPES, threads)
         tokens = _check_embed(embed, graph, bundle.manifest)
@@ -46,7 +52,7 @@ class OnnxBackend:
         self._info = BackendInfo(
             name="onnx",
             device="cpu",
-            precision="int8" if precision == "int8" else "fp32",
+            precision=precision,
             bundle=bundle.name,
             bundle_sha256=bundle.sha256,
             input_size=bundle.manifest.input_size,

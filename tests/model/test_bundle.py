@@ -52,6 +52,15 @@ def test_what_was_written_is_read_back(bundle: bundles.Bundle) -> None:
     np.testing.assert_array_equal(space.mean, SPACE.mean)
 
 
+def test_what_int8_costs_is_kept_and_a_manifest_without_it_is_read(tmp_path: Path) -> None:
+    int8 = {"calibration_images": 100, "validation": {"agreement": 0.99}}
+    manifest = dataclasses.replace(MANIFEST, int8=int8)
+    assert bundles.write(tmp_path, manifest, CLASSES).manifest.int8 == int8
+    bundles.write(tmp_path, MANIFEST, CLASSES)
+    assert "int8" not in json.loads((tmp_path / "manifest.json").read_text())
+    assert bundles.read(tmp_path).manifest.int8 == {}
+
+
 def test_the_manifest_names_every_file_by_its_hash(bundle: bundles.Bundle) -> None:
     expected = hashlib.sha256(b"weights").hexdigest()
     assert bundle.manifest.files["model.safetensors"] == expected

@@ -184,6 +184,16 @@ def test_int8_runs_its_own_graph_and_only_where_there_is_one(write: WriteBundle)
     assert len(backend.embed(images(2)).embedding) == 2
 
 
+def test_auto_runs_int8_where_the_manifest_shows_it_good_enough(write: WriteBundle) -> None:
+    bundle = write(embed_int8=embed_graph())
+    assert OnnxBackend(bundle, threads=1).info.precision == "fp32"
+    scores = dict.fromkeys(("czsl", "u", "s", "h"), 0.8)
+    int8 = {"validation": {"fp32": scores, "int8": scores, "agreement": 0.99}}
+    bundle = bundles.write(bundle.path, replace(bundle.manifest, int8=int8), bundle.classes)
+    assert OnnxBackend(bundle, threads=1).info.precision == "int8"
+    assert OnnxBackend(bundle, threads=1, precision="fp32").info.precision == "fp32"
+
+
 def test_an_unknown_precision_is_refused(write: WriteBundle) -> None:
     with pytest.raises(BackendUnavailable, match="there are auto, fp32, int8"):
         OnnxBackend(write(), threads=1, precision="fp8")
