@@ -4,8 +4,9 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from model import bundle as bundles
 from model.errors import ConfigError, WeightsError
+from model.runtime.precision import is_good_enough
 
 BundleArgument = Annotated[Path, typer.Argument(help="a bundle's folder, such as weights/birds")]
 DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB's layout, or your own")]
@@ -74,26 +76,45 @@ def evaluate(
 def export(
     bundle: BundleArgument,
     data: DataOption,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="also write embed.int8.onnx, and what it costs")
+    ] = False,
 ) -> None:
     """Write a bundle's ONNX graphs again from its safetensors, and check them on real images."""
     from model.data.read import read
+    from model.export.int8 import check_data, write_int8
     from model.export.onnx import export as write
     from model.export.parity import check
+    from model.export.quantize import INT8
     from model.runtime.torch_backend import load_network
     from model.training.run import parity_inputs
 
+    console = Console(stderr=True)
     found = bundles.read(bundle)
+    dataset = read(data)
+    if int8:
+        check_data(found, dataset)
     network = load_network(found)
     new = bundle / ".new"
     try:
         write(network, new)
-        parity = check(network, new, *parity_inputs(network, read(data)))
+        inputs = parity_inputs(network, dataset)
+        parity = check(network, new, *inputs)
+        figures: dict[str, Any] = {}
+        if int8:
+            command = f"umzero export {bundle} --data {data} --int8"
+            with _bar(console)("int8") as progress:
+                figures = write_int8(found, dataset, new, inputs[0], command, progress)
         for file in new.iterdir():
             file.replace(bundle / file.name)
+        if not int8:  # It would be an older network's.
+            (bundle / INT8).unlink(missing_ok=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    bundles.write(bundle, found.manifest, found.classes)
-    Console(stderr=True).print(f"ONNX equals torch: {parity}")
+    bundles.write(bundle, replace(found.manifest, int8=figures), found.classes)
+    console.print(f"ONNX equals torch: {parity}")
+    if int8:
+        _print_int8(figures)
 
 
 def verify(bundle: BundleArgument) -> None:
@@ -129,3 +150,19 @@ def _print_scores(scores: dict[str, object]) -> None:
     console.print(table)
     if "changed" in scores:
         console.print(f"top-1 changes on {scores['changed']:.1%} of the test photographs")
+
+
+def _print_int8(int8: dict[str, Any]) -> None:
+    found = int8["validation"]
+    table = Table(title="validation classes, per-class averages, percent")
+    for column in ("", "CZSL", "U", "S", "H"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in ("fp32", "int8"):
+        table.add_row(name, *(f"{100 * found[name][key]:.1f}" for key in ("czsl", "u", "s", "h")))
+    console = Console()
+    console.print(table)
+    chosen = "int8" if is_good_enough(int8) else "fp32"
+    console.print(
+        f"the same best class on {found['agreement']:.1%} of {found['photographs']} photographs; "
+        f"precision auto takes {chosen}"
+    )

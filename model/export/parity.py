@@ -9,10 +9,12 @@ import torch
 
 from model.errors import ParityError
 from model.export.onnx import EMBED, PROTOTYPES
+from model.export.quantize import INT8
 from model.nn.umzero import UMZero
 from model.runtime.base import F32, U8
 
 TOLERANCE = 1e-4
+LOWEST_COSINE = 0.9  # between an image's embeddings from the int8 and the fp32 graph
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,38 @@ def check(network: UMZero, folder: Path, images: U8, class_attributes: F32) -> P
     if parity.worst > TOLERANCE:
         raise ParityError(f"ONNX differs from torch by more than {TOLERANCE:g}: {parity}")
     return parity
+
+
+def check_int8(folder: Path, images: U8) -> float:
+    """Hold the int8 graph in `folder` against the fp32 one beside it.
+
+    Args:
+        images: (B, S, S, 3), real ones.
+
+    Returns:
+        the lowest cosine between an image's two embeddings.
+
+    Raises:
+        ParityError: an output isn't finite, maps don't sum to 1, or that cosine is below
+            `LOWEST_COSINE`.
+    """
+    expected, actual = (
+        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"]).run(
+            ["embedding", "attributes", "maps"], {"images": images}
+        )
+        for name in (EMBED, INT8)
+    )
+    if not all(np.isfinite(part).all() for part in actual):
+        raise ParityError(f"{INT8} gives infinite numbers or NaN; export without --int8")
+    if (off := _largest(actual[2].sum(axis=(2, 3)) - 1)) > TOLERANCE:
+        raise ParityError(f"maps of {INT8} sum to 1 up to {off:g}, expected {TOLERANCE:g}")
+    lowest = float((expected[0] * actual[0]).sum(axis=1).min())
+    if lowest < LOWEST_COSINE:
+        raise ParityError(
+            f"an embedding of {INT8} has cosine {lowest:.3f} with that of {EMBED}, expected at "
+            f"least {LOWEST_COSINE}; export without --int8"
+        )
+    return lowest
 
 
 def _largest(differences: F32) -> float:

@@ -1,6 +1,7 @@
 """`umzero train folder` on drawn images, in processes of its own, killed as a machine would."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from model.errors import BackendUnavailable
+from umzero.classifier import Classifier
 
 UMZERO = (sys.executable, "-m", "umzero.cli")
 
@@ -63,6 +67,37 @@ def test_export_writes_the_same_graphs_again(trained: Path, shapes_dir: Path) ->
     assert result.returncode == 0, result.stderr
     assert [graph.read_bytes() for graph in graphs] == before
     assert umzero("verify", "weights/shapes", folder=trained).returncode == 0
+
+
+def test_export_int8_adds_a_graph_and_its_figures_and_a_plain_export_drops_both(
+    trained: Path, shapes_dir: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "shapes"
+    shutil.copytree(trained / "weights/shapes", bundle)
+    words = ("export", bundle, "--data", shapes_dir)
+    photo = shapes_dir / "images/green_disc/0.png"
+
+    result = umzero(*words, "--int8", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    int8 = manifest["int8"]
+    assert int8["command"] == f"umzero export {bundle} --data {shapes_dir} --int8"
+    # 5 classes that are no validation classes, 8 training images each, 2 of them held out.
+    assert int8["calibration_images"] == 5 * 6
+    assert f"on {int8['validation']['agreement']:.1%} of" in " ".join(result.stdout.split())
+    assert f"{100 * int8['validation']['int8']['czsl']:.1f}" in result.stdout
+    assert "embed.int8.onnx" in manifest["files"]
+    assert umzero("verify", bundle, folder=tmp_path).returncode == 0
+    Classifier(bundle, precision="int8").classify(photo)
+
+    result = umzero(*words, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert "int8" not in manifest
+    assert "embed.int8.onnx" not in manifest["files"]
+    assert umzero("verify", bundle, folder=tmp_path).returncode == 0
+    with pytest.raises(BackendUnavailable, match="umzero export --int8"):
+        Classifier(bundle, precision="int8")
 
 
 def test_classify_prints_a_readable_table(trained: Path, shapes_dir: Path) -> None:

@@ -1,0 +1,123 @@
+"""`embed.onnx` -> `embed.int8.onnx`: the backbone in 8 bits, the heads as they are.
+
+Static QDQ quantisation: uint8 activations with the ranges seen on real photographs (MinMax), int8
+weights with a scale for each output channel. ONNX Runtime fuses the pairs into QLinearConv and
+QLinearAdd; a ReLU6 becomes the range of the convolution before it and disappears.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.numpy_helper import to_array
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from model.errors import ParityError
+from model.export.backbone_graph import backbone_nodes
+from model.runtime.base import F32, U8
+
+INT8 = "embed.int8.onnx"
+# With convolutions alone, each addition and each ReLU6 would go back to float32 and round twice.
+OPERATORS = ("Conv", "Clip", "Relu", "Add", "MaxPool")
+PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+
+
+def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
+    """Write the int8 graph of an exported `embed.onnx`.
+
+    Args:
+        images: (S, S, 3) each, photographs like those that will be served; about a hundred.
+
+    Raises:
+        ParityError: the graph has no convolution in its backbone that can be quantised.
+    """
+    model = onnx.load(source)
+    # The exporter has folded constants and inferred shapes already, which is all that ONNX
+    # Runtime's own preparation would do; without this mark it warns on every call.
+    model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
+    nodes = quantised_nodes(model)
+    quantize_static(
+        model,
+        target,
+        _Reader(images),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=list(OPERATORS),
+        nodes_to_quantize=nodes,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"TensorQuantOverrides": _weight_ranges(model, nodes)},
+    )
+
+
+def quantised_nodes(model: Any) -> list[str]:
+    """Names of the backbone's nodes to quantise: all of `OPERATORS` but the first convolution and
+    its activation, which run slower in 8 bits: three channels don't fill an int8 dot product.
+
+    Raises:
+        ParityError: there are none.
+    """
+    nodes = [node for node in backbone_nodes(model) if node.op_type in OPERATORS]
+    stem = next((set(node.output) for node in nodes if node.op_type == "Conv"), set())
+    names = [node.name for node in nodes if not stem & {*node.input, *node.output}]
+    if not names:
+        raise ParityError(
+            "the backbone of embed.onnx has nothing to quantise; expected more than one convolution"
+        )
+    return names
+
+
+def range_without_overflow(weights: F32) -> F32:
+    """The range of int8 weights that no x86 CPU overflows on, for each output channel.
+
+    Without VNNI, two neighbours' products with uint8 activations are added in 16 bits, which
+    saturate above 32767: the two quantised weights must not add up to more than 128. A narrower
+    range than reducing all weights to 7 bits, and the same answers on every CPU.
+
+    Args:
+        weights: (O, I, h, w) of a convolution.
+
+    Returns:
+        (O,): quantise -range..range to -127..127.
+    """
+    # As ONNX Runtime lays them out for its matrix product: position by position, channels inside.
+    rows = weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
+    largest: F32 = np.abs(rows).max(axis=1)
+    if weights.shape[1] == 1:  # depthwise: its own kernel, which adds in 32 bits
+        return largest
+    pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(len(rows), -1, 2).sum(axis=2)
+    # 127 of these 128: rounding may add a half to each of the two.
+    result: F32 = np.maximum(largest, np.abs(pairs).max(axis=1, initial=0))
+    return result
+
+
+def _weight_ranges(model: Any, names: list[str]) -> dict[str, list[dict[str, float]]]:
+    """`range_without_overflow` of each convolution, as onnxruntime's overrides."""
+    constants = {item.name: item for item in model.graph.initializer}
+    return {
+        node.input[1]: [
+            {"axis": 0, "rmin": -float(limit), "rmax": float(limit)}
+            for limit in range_without_overflow(to_array(constants[node.input[1]]))
+        ]
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.name in names
+    }
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    def __init__(self, images: Iterable[U8]) -> None:
+        self._images = iter(images)
+
+    def get_next(self) -> dict[str, U8] | None:
+        """One image as the graph's input; None after the last."""
+        image = next(self._images, None)
+        return None if image is None else {"images": image[None]}
