@@ -17,6 +17,10 @@ class BackendUnavailable(ModelError):
     """The asked-for backend, device or precision can't run here."""
 
 
+class DeviceOutOfMemory(ModelError):
+    """A device hasn't the memory for the smallest piece of work."""
+
+
 class ParityError(ModelError):
     """An exported graph does not compute what the network computes."""
 

@@ -26,6 +26,8 @@ PLACES: dict[str, tuple[str, ...]] = {
         "model.training",
         "model.export",
         "model.runtime.torch_backend",
+        "model.runtime.torch_passes",
+        "model.runtime.torch_precision",
     ),
     "torchvision": ("model.nn.backbone", "model.nn.torchvision_compat", "model.data.augment"),
     "mamba_ssm": ("model.nn.ssd_kernels",),
