@@ -106,7 +106,7 @@ class Classifier:
             ImageError: not an image.
         """
         manifest = self._bundle.manifest
-        pixels = preprocess.fit(_opened(image), manifest.input_size, box)
+        pixels = _pixels(image, manifest.input_size, box)
         embedding = self._backend.embed(pixels[None])[0][0]
         chosen = manifest.gamma if gamma is None else gamma
         return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
@@ -116,9 +116,9 @@ class Classifier:
         self._backend.close()
 
 
-def _opened(image: Photograph) -> Image.Image:
+def _pixels(image: Photograph, size: int, box: Box | None) -> U8:
     if isinstance(image, np.ndarray):
-        return Image.fromarray(image).convert("RGB")
+        return preprocess.fit(Image.fromarray(image).convert("RGB"), size, box)
     if isinstance(image, Image.Image):
         # As a file, it takes the same way as every other: upright, and without an alpha channel.
         file = io.BytesIO()
@@ -126,7 +126,7 @@ def _opened(image: Photograph) -> Image.Image:
         image = file.getvalue()
     if isinstance(image, str | Path):
         image = Path(image).read_bytes()
-    return preprocess.decode(image, _MAX_PIXELS)
+    return preprocess.to_input(image, size, _MAX_PIXELS, box)
 
 
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}

@@ -384,3 +384,64 @@ def test_a_png_without_its_end_is_truncated(cut: int) -> None:
     with pytest.raises(ImageError) as error:
         decode(file.getvalue()[:-cut], 10_000)
     assert error.value.code == "image_truncated"
+
+
+def photograph(width: int, height: int, orientation: int = 1) -> bytes:
+    """A JPEG of smooth colours; what decoding at a fraction of its size loses is little."""
+    x, y = np.meshgrid(np.linspace(0, 9, width), np.linspace(0, 7, height))
+    waves = np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=-1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = (waves * 100 + 128).astype(np.uint8)
+    return encoded(Image.fromarray(pixels), "JPEG", quality=95, exif=exif.tobytes())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("box", [None, (30, 20, 301, 350), (0, 0, 90, 80), (0, 0, 9e9, 9e9)])
+def test_a_large_jpeg_that_is_shrunk_while_it_is_decoded_looks_the_same(
+    orientation: int, box: tuple | None
+) -> None:
+    data = photograph(803, 601, orientation)
+    exact = fit(decode(data, CAP), 24, box)
+    gap = np.abs(to_input(data, 24, CAP, box).astype(int) - exact)
+    assert gap.mean() < 1
+    assert gap.max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "expected"),
+    [
+        (400, None, (803, 601)),  # less than twice the input
+        (100, None, (402, 301)),
+        (24, None, (101, 76)),
+        (24, (0, 0, 100, 300), (402, 301)),  # what counts is the part that is looked at
+        (24, (0, 0, 50, 50), (803, 601)),
+    ],
+)
+def test_a_jpeg_is_shrunk_as_far_as_leaves_twice_the_input(
+    size: int, box: tuple | None, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    resize = Image.Image.resize
+
+    def spy(image: Image.Image, *arguments: object) -> Image.Image:
+        decoded.append(image.size)
+        return resize(image, *arguments)
+
+    monkeypatch.setattr(Image.Image, "resize", spy)
+    monkeypatch.setattr(Image.Image, "crop", lambda image, _: image)
+    to_input(photograph(803, 601), size, CAP, box)
+    assert decoded == [expected]
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    image = decode(photograph(803, 601), CAP)
+    assert (to_input(encoded(image, "PNG"), 24, CAP) == fit(image, 24)).all()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_large_jpeg_that_was_cut_off_is_refused(share: float) -> None:
+    data = photograph(803, 601)
+    with pytest.raises(ImageError) as caught:
+        to_input(data[: int(share * len(data))], 24, CAP)
+    assert caught.value.code == "image_truncated"
