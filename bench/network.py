@@ -49,7 +49,7 @@ def milliseconds(session: Any, images: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default="weights/birds")
-    parser.add_argument("--seconds", type=float, default=10, help="for each number of threads")
+    parser.add_argument("--seconds", type=float, default=5, help="for each number of threads")
     given = parser.parse_args()
     network = load_network(bundles.read(given.bundle))
     size = network.config.backbone.input_size

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from model import bundle as bundles
@@ -18,6 +18,7 @@ from service.engine.cpus import available_cpus
 from service.engine.decoding import Decoding
 from service.engine.generation import Generation
 from service.engine.inference import Inference
+from service.engine.plan import Asked, Plan, choose
 from service.engine.rate import ServiceRate
 from service.errors import ConfigurationError, NotReady
 from service.metrics import Metrics, Reading
@@ -50,7 +51,7 @@ class Service:
     classify: Classify
     register: Register
     generation: Generation
-    lanes: int
+    plan: Plan
     state: State = "starting"
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -113,17 +114,14 @@ def build(
     """
     bundle = bundles.read(settings.bundle)
     cpus = available_cpus()
-    lanes, threads = plan(settings, cpus)
-    if backend is None:
-        kind = settings.backend
-        backend = load(bundle, settings.device, settings.precision, threads, kind)
+    plan, backend = _planned(settings, bundle, backend, cpus)
     _check_fit(bundle, backend)
     if store is None:
         store = SqlStore(
             settings.store_url, attribute_space(bundle), len(bundle.manifest.attributes)
         )
     metrics = Metrics()
-    rate = ServiceRate(lanes, metrics)
+    rate = ServiceRate(plan.lanes, metrics)
     generation = Generation(
         bundle=bundle,
         backend=backend,
@@ -132,9 +130,9 @@ def build(
         ),
         inference=Inference(
             backend,
-            max_batch=settings.max_batch,
+            max_batch=plan.max_batch,
             capacity=settings.queue_capacity * IMAGES_AT_ONCE,
-            lanes=lanes,
+            lanes=plan.lanes,
             observer=rate,
         ),
         registry=Registry(store, bundle.classes, backend.prototypes),
@@ -149,9 +147,8 @@ def build(
         classify=Classify(workers, metrics),
         register=Register(workers),
         generation=generation,
-        lanes=lanes,
+        plan=plan,
     )
-    log.info("engine planned", extra={"cpus": cpus, "lanes": lanes, "threads": threads})
     metrics.describe(version(), bundle.name, backend.info.name, backend.info.precision)
     metrics.watch(lambda: _reading(service))
     return service
@@ -162,16 +159,23 @@ def attribute_space(bundle: Bundle) -> str:
     return hashlib.sha256(json.dumps(bundle.manifest.attributes.names).encode()).hexdigest()
 
 
-def plan(settings: Settings, cpus: int) -> tuple[int, int]:
-    """Lanes, and threads of each.
+def _planned(
+    settings: Settings, bundle: Bundle, backend: Backend | None, cpus: int
+) -> tuple[Plan, Backend]:
+    """Measure how to run the bundle's network; what the settings fix is not varied."""
+    asked = Asked(settings.lanes, settings.threads, settings.max_batch)
+    if backend is not None:
+        plan = Plan(asked.lanes or min(2, cpus), asked.threads or cpus, asked.max_batch or 16)
+        return plan, backend
 
-    Two lanes whose threads share all CPUs: a lone request gets every CPU, and while one batch is
-    handed over another runs (`bench/lanes.py` measures it). A GPU takes one batch at a time.
-    """
-    on_cpu = settings.device == "cpu"
-    lanes = settings.lanes or (min(2, cpus) if on_cpu else 1)
-    shared = cpus if settings.lanes == 0 else cpus // lanes
-    return lanes, settings.threads or max(1, shared)
+    def open_backend(lanes: int, threads: int) -> Backend:
+        kind = settings.backend
+        return load(bundle, settings.device, settings.precision, threads, kind, lanes)
+
+    chosen = choose(open_backend, asked, cpus, settings.device)
+    rates = {"alone": round(chosen.alone, 1), "together": round(chosen.together, 1)}
+    log.info("engine planned", extra={"cpus": cpus, **asdict(chosen.plan), **rates})
+    return chosen.plan, chosen.backend
 
 
 def version() -> str:
@@ -198,7 +202,7 @@ def _reading(service: Service) -> Reading:
         ready=service.state == "ready",
         queue_depth=service.permits.taken,
         queue_capacity=service.settings.queue_capacity,
-        lanes=service.lanes,
+        plan=service.plan,
         own_classes=own,
         registered_classes=len(table) - own,
         revision=table.revision,

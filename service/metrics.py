@@ -14,6 +14,8 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
+from service.engine.plan import Plan
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -27,7 +29,7 @@ class Reading:
     ready: bool
     queue_depth: int
     queue_capacity: int
-    lanes: int
+    plan: Plan
     own_classes: int
     registered_classes: int
     revision: int
@@ -116,7 +118,10 @@ class _Gauges:
         yield _gauge("umzero_ready", "1 when requests are answered.", float(now.ready))
         yield _gauge("umzero_queue_depth", "Requests at work or waiting.", now.queue_depth)
         yield _gauge("umzero_queue_capacity", "The most of them.", now.queue_capacity)
-        yield _gauge("umzero_lanes", "Batches that may run at the same time.", now.lanes)
+        plan = now.plan
+        yield _gauge("umzero_lanes", "Batches that may run at the same time.", plan.lanes)
+        yield _gauge("umzero_threads", "Threads of an inference that runs alone.", plan.threads)
+        yield _gauge("umzero_max_batch", "Images in a batch, at most.", plan.max_batch)
         yield _gauge("umzero_registry_revision", "Of the classes in memory.", now.revision)
         classes = GaugeMetricFamily("umzero_classes", "Classes in memory.", labels=["origin"])
         classes.add_metric(["bundle"], now.own_classes)

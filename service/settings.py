@@ -18,12 +18,12 @@ class Settings(BaseSettings):
     bundle: Path = Field(Path("weights/birds"), description="the bundle's folder")
     backend: Literal["auto", "onnx", "torch"] = Field("auto", description="auto, onnx or torch")
     device: str = Field("cpu", description="cpu, cuda or cuda:N")
-    precision: Literal["auto", "fp32", "int8"] = Field("auto", description="auto, fp32 or int8")
-    threads: int = Field(0, ge=0, description="of one inference; 0: one a CPU")
-    lanes: int = Field(
-        0, ge=0, le=64, description="batches that run at the same time; 0: two where there are CPUs"
+    precision: Literal["auto", "fp32", "int8", "bf16", "fp16"] = Field(
+        "auto", description="auto, fp32, int8 (CPU), bf16 or fp16 (torch)"
     )
-    max_batch: int = Field(16, ge=1, le=1024, description="images in a batch, at most")
+    threads: int = Field(0, ge=0, description="of an inference that runs alone; 0: measured")
+    lanes: int = Field(0, ge=0, le=64, description="batches that run at the same time; 0: measured")
+    max_batch: int = Field(0, ge=0, le=1024, description="images in a batch, at most; 0: measured")
     decode_threads: int = Field(0, ge=0, description="that decode images; 0: one a CPU")
 
     host: str = Field("127.0.0.1", description="the address to listen on")

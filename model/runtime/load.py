@@ -7,15 +7,19 @@ from model.runtime.base import Backend
 KINDS = ("auto", "onnx", "torch")
 
 
-def load(bundle: Bundle, device: str, precision: str, threads: int, kind: str = "auto") -> Backend:
+def load(
+    bundle: Bundle, device: str, precision: str, threads: int, kind: str = "auto", lanes: int = 1
+) -> Backend:
     """Load a bundle's network.
 
     Args:
         device: "cpu", or one of torch's ("cuda", "cuda:1").
-        precision: "fp32", "int8" (ONNX Runtime only), or "auto": int8 where the bundle has a graph
-            for it that its manifest shows good enough, see `model.runtime.precision`.
-        threads: of one inference on a CPU; 0 leaves it to the backend.
+        precision: "fp32", "int8" (ONNX Runtime only), "bf16", "fp16" (torch only), or "auto": int8
+            where the bundle has a graph for it that its manifest shows good enough, see
+            `model.runtime.precision`; 16 bits on CUDA.
+        threads: of an inference that runs alone on a CPU; 0 leaves it to the backend.
         kind: "onnx", "torch", or "auto": torch for CUDA, else ONNX Runtime.
+        lanes: how many inferences will run side by side.
 
     Raises:
         BackendUnavailable: no such backend, or it can't run here.
@@ -32,7 +36,7 @@ def load(bundle: Bundle, device: str, precision: str, threads: int, kind: str = 
         return _torch(bundle, device, precision, threads)
     from model.runtime.onnx_backend import OnnxBackend  # noqa: PLC0415
 
-    return OnnxBackend(bundle, threads, precision)
+    return OnnxBackend(bundle, threads, precision, lanes)
 
 
 def _torch(bundle: Bundle, device: str, precision: str, threads: int) -> Backend:

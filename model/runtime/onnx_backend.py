@@ -1,8 +1,9 @@
 """The default backend: ONNX Runtime on the CPU, no torch."""
 
 import hashlib
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -18,20 +19,32 @@ PROTOTYPES = "prototypes.onnx"
 _Shape = tuple[int | None, ...]  # None: any length
 
 
+class _Sessions(NamedTuple):
+    """One network with as many threads as there are for a lone inference, and with the share of
+    one among others: one thread each wastes least."""
+
+    alone: Any
+    beside: Any
+    prototypes: Any
+
+
 class OnnxBackend:
     """`model.runtime.base.Backend` over a bundle's two graphs.
 
     Args:
         bundle: where the graphs lie; their sha256 is checked.
-        threads: of one inference; 0 leaves the choice to ONNX Runtime.
+        threads: of an inference that runs alone; 0 leaves the choice to ONNX Runtime.
         precision: "fp32", "int8", or "auto": int8 where the manifest shows it good enough.
+        lanes: how many inferences will run side by side; they share the threads.
 
     Raises:
         WeightsError: a graph is missing, damaged, or not what the manifest says.
         BackendUnavailable: the bundle has no graph of this precision.
     """
 
-    def __init__(self, bundle: Bundle, threads: int, precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, threads: int, precision: str = "auto", lanes: int = 1
+    ) -> None:
         if precision not in PRECISIONS:
             raise BackendUnavailable(
                 f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}"
@@ -45,10 +58,17 @@ class OnnxBackend:
                 "or write it with `umzero export --int8`"
             )
         embed = _session(bundle, graph, threads)
-        prototypes = _session(bundle, PROTOTYPES, threads)
+        beside = max(1, threads // lanes)
+        prototypes = _session(bundle, PROTOTYPES, 1)
         tokens = _check_embed(embed, graph, bundle.manifest)
         _check_prototypes(prototypes, bundle.manifest)
-        self._sessions: tuple[Any, Any] | None = (embed, prototypes)
+        self._sessions: _Sessions | None = _Sessions(
+            alone=embed,
+            beside=embed if beside == threads else _session(bundle, graph, beside),
+            prototypes=prototypes,
+        )
+        self._lock = threading.Lock()
+        self._running = 0
         self._info = BackendInfo(
             name="onnx",
             device="cpu",
@@ -67,17 +87,24 @@ class OnnxBackend:
         return self._info
 
     def embed(self, images: U8) -> Embedded:
-        session, _ = self._open_sessions()
+        sessions = self._open_sessions()
         size = self._info.input_size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise ValueError(
                 f"images are {images.dtype} {images.shape}; expected uint8 (B, {size}, {size}, 3)"
             )
         feed = {"images": np.ascontiguousarray(images)}
-        return Embedded(*session.run(list(Embedded._fields), feed))
+        with self._lock:
+            self._running += 1
+            session = sessions.alone if self._running == 1 else sessions.beside
+        try:
+            return Embedded(*session.run(list(Embedded._fields), feed))
+        finally:
+            with self._lock:
+                self._running -= 1
 
     def prototypes(self, class_attributes: F32) -> F32:
-        _, session = self._open_sessions()
+        session = self._open_sessions().prototypes
         count = self._info.attribute_count
         if class_attributes.ndim != 2 or class_attributes.shape[1] != count:
             raise ValueError(f"sheets have shape {class_attributes.shape}; expected (C, {count})")
@@ -88,7 +115,7 @@ class OnnxBackend:
     def close(self) -> None:
         self._sessions = None
 
-    def _open_sessions(self) -> tuple[Any, Any]:
+    def _open_sessions(self) -> _Sessions:
         if self._sessions is None:
             raise RuntimeError("the backend is closed")
         return self._sessions
@@ -100,8 +127,8 @@ def session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    # Spinning threads starve their neighbours for a gain that only an idle machine sees.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Long enough to stay awake from one operator to the next, too short to starve a neighbour.
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
     options.log_severity_level = 3
     return options
 

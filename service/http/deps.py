@@ -3,8 +3,9 @@
 import asyncio
 import json
 import math
-from collections.abc import Coroutine, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
@@ -16,8 +17,6 @@ from service.usecases.classify import Question, Scope
 # Far beyond any score, and far from float32's end.
 _GAMMA_LIMIT = 1e6
 _REVISION_LIMIT = 2**63 - 1
-
-Result = TypeVar("Result")
 
 
 async def _service(request: Request) -> Service:
@@ -69,23 +68,35 @@ def answer(
     return Response(body, status, headers, media_type="application/json")
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do the work for as long as the client waits for it; the body must have been read.
+@asynccontextmanager
+async def while_connected(request: Request) -> AsyncIterator[None]:
+    """Cancel what runs inside once the client has left; the body must have been read.
 
     Raises:
-        ClientGone: the client left; the work was cancelled.
+        ClientGone: it left.
     """
-    task = asyncio.ensure_future(work)
-    departure = asyncio.ensure_future(_departure(request))
+    task = asyncio.current_task()
+    assert task is not None
+    is_over = left = False
+
+    def leave(departure: asyncio.Task[None]) -> None:
+        nonlocal left
+        if not is_over and not departure.cancelled():
+            left = True
+            task.cancel()
+
+    departure = asyncio.create_task(_departure(request))
+    departure.add_done_callback(leave)
     try:
-        await asyncio.wait({task, departure}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone("the client left before its answer")
-        return task.result()
+        yield
+    except asyncio.CancelledError as error:
+        # Only our own cancellation; the server's goes on.
+        if left and task.uncancel() == 0:
+            raise ClientGone("the client left before its answer") from error
+        raise
     finally:
-        task.cancel()
+        is_over = True
         departure.cancel()
-        await asyncio.gather(task, departure, return_exceptions=True)
 
 
 async def _departure(request: Request) -> None:

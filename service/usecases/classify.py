@@ -27,6 +27,8 @@ REVISION_POLL_S = 0.05
 IMAGES_AT_ONCE = 4
 # Copying the rows of one class in so many, or of fewer, costs less than scoring all classes.
 _FEW = 8
+# Classes that are scored in less time than another thread takes to wake up.
+_SMALL = 1000
 _NO_PROBABILITY = 110.0  # exp(-110) is 0 in float32
 
 Scope = Literal["all", "unseen", "seen"]
@@ -154,7 +156,7 @@ def strongest(attributes: F32, names: Sequence[str], count: int) -> list[tuple[s
 
 
 class Classify:
-    """The use case. Decoding, inference and scoring all leave the event loop.
+    """The use case. Decoding and inference leave the event loop, and scoring of many classes.
 
     Args:
         workers: where scoring runs.
@@ -173,6 +175,8 @@ class Classify:
             RevisionUnavailable: `min_revision` didn't come in time.
         """
         table = await self._table(generation, question.min_revision)
+        if question.class_ids is None and len(table) <= _SMALL:
+            return Field(table, candidates(table, None, question.scope))
         positions = await asyncio.get_running_loop().run_in_executor(
             self._workers, candidates, table, question.class_ids, question.scope
         )
@@ -208,8 +212,11 @@ class Classify:
             names = manifest.attributes.names
             return predictions, strongest(seen.attributes, names, STRONGEST_ATTRIBUTES)
 
-        loop = asyncio.get_running_loop()
-        predictions, attributes = await loop.run_in_executor(self._workers, score)
+        if len(field.table) <= _SMALL:
+            predictions, attributes = score()
+        else:
+            loop = asyncio.get_running_loop()
+            predictions, attributes = await loop.run_in_executor(self._workers, score)
         return Answer(
             predictions=predictions,
             attributes=attributes,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -158,21 +159,52 @@ def test_many_threads_get_their_own_answers(write: WriteBundle) -> None:
         np.testing.assert_allclose(answer, known, atol=1e-6)
 
 
-def test_each_session_has_the_threads_that_were_asked_for(
+def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
     write: WriteBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = onnxruntime.InferenceSession
+    ran: list[int] = []
+    inside = threading.Barrier(2, timeout=30)
+    waits = True
+
+    class Session:
+        def __init__(self, content: bytes, options: onnxruntime.SessionOptions, **rest: object):
+            self._session = real(content, options, **rest)
+            self._threads = options.intra_op_num_threads
+
+        def run(self, names: list[str], feed: dict) -> object:
+            ran.append(self._threads)
+            if waits:
+                inside.wait()
+            return self._session.run(names, feed)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._session, name)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    backend = OnnxBackend(write(), threads=4, lanes=2)
+    images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(backend.embed, [images] * 2))
+    assert sorted(ran) == [2, 4]  # the first didn't know of the second
+    waits = False
+    backend.embed(images)
+    assert ran[2:] == [4]
+    backend.prototypes(np.zeros((1, ATTRIBUTES), np.float32))
+    assert ran[3:] == [1]
+
+
+def test_threads_hardly_spin(write: WriteBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     real = onnxruntime.InferenceSession
 
     def session(content: bytes, options: onnxruntime.SessionOptions, **rest: object) -> object:
-        asked.append(options)
+        asked.append(options.get_session_config_entry("session.intra_op.spin_duration_us"))
         return real(content, options, **rest)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    OnnxBackend(write(), threads=3)
-    assert [o.intra_op_num_threads for o in asked] == [3, 3]
-    spinning = [o.get_session_config_entry("session.intra_op.allow_spinning") for o in asked]
-    assert spinning == ["0", "0"]
+    OnnxBackend(write(), threads=2)
+    assert set(map(int, asked)) == {100}
 
 
 def test_int8_runs_its_own_graph_and_only_where_there_is_one(write: WriteBundle) -> None:

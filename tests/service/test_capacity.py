@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from service.bootstrap import plan
 from service.engine.admission import Permits
 from service.engine.cpus import available_cpus
 from service.engine.rate import ServiceRate
 from service.errors import Overloaded
-from service.settings import Settings
 
 ALLOWED = len(os.sched_getaffinity(0))
 
@@ -45,24 +43,6 @@ def test_a_containers_limit_counts_before_the_hosts_cores(
         (tmp_path / name).write_text(text)
 
     assert available_cpus(tmp_path) == expected
-
-
-@pytest.mark.parametrize(
-    ("settings", "cpus", "expected"),
-    [
-        ({}, 1, (1, 1)),
-        ({}, 2, (2, 2)),
-        ({}, 8, (2, 8)),
-        ({"lanes": 4}, 8, (4, 2)),
-        ({"lanes": 4, "threads": 3}, 8, (4, 3)),
-        ({"lanes": 4}, 2, (4, 1)),
-        ({"device": "cuda"}, 8, (1, 8)),
-    ],
-)
-def test_lanes_share_the_cpus_unless_they_are_told_otherwise(
-    settings: dict[str, object], cpus: int, expected: tuple[int, int]
-) -> None:
-    assert plan(Settings(**settings), cpus) == expected
 
 
 def test_who_is_refused_is_told_how_long_the_others_will_take() -> None:

@@ -5,6 +5,7 @@ import logging
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.engine.plan import Plan
 from service.logs import JsonFormatter, TextFormatter
 from service.metrics import Metrics, Reading
 
@@ -20,7 +21,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def test_what_happened_is_counted() -> None:
     metrics = Metrics()
-    metrics.watch(lambda: Reading(True, 3, 64, 2, 79, 5, 12))
+    metrics.watch(lambda: Reading(True, 3, 64, Plan(2, 4, 16), 79, 5, 12))
     metrics.batch_ended([0.1, 0.2, 0.3], 0.05, 1)
     metrics.request_ended("/classify", "POST", 200, 0.5)
     metrics.request_rejected("overloaded")
@@ -29,6 +30,9 @@ def test_what_happened_is_counted() -> None:
     found = samples(metrics)
 
     assert found["umzero_images_total"] == 3
+    assert found["umzero_lanes"] == 2
+    assert found["umzero_threads"] == 4
+    assert found["umzero_max_batch"] == 16
     assert found["umzero_batch_size_sum"] == 3
     assert found["umzero_queue_duration_seconds_count"] == 3
     assert found["umzero_requests_rejected_total[overloaded]"] == 1

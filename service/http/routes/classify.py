@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -68,14 +69,15 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
             settings.max_image_bytes if raw else settings.max_body_bytes,
             settings.image_body_timeout_s,
         )
-        work = _answer(service, generation, question, body, content_type, started)
-        return await while_connected(request, _in_time(work, settings.request_timeout_s))
+        async with while_connected(request), _deadline(settings.request_timeout_s):
+            return await _answer(service, generation, question, body, content_type, started)
 
 
-async def _in_time(work: Coroutine[Any, Any, Response], limit_s: float) -> Response:
+@asynccontextmanager
+async def _deadline(limit_s: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(limit_s):
-            return await work
+            yield
     except TimeoutError as error:
         raise DeadlinePassed(f"no answer within {limit_s:g} s; try again") from error
 
@@ -89,14 +91,13 @@ async def _answer(
     started: float,
 ) -> Response:
     settings = service.settings
-    images = await asyncio.get_running_loop().run_in_executor(
-        service.workers,
-        bodies.images,
-        body,
-        content_type,
-        settings.max_image_bytes,
-        settings.max_images,
-    )
+    limits = settings.max_image_bytes, settings.max_images
+    if bodies.is_raw(content_type):  # nothing to take apart
+        images = bodies.images(body, content_type, *limits)
+    else:
+        images = await asyncio.get_running_loop().run_in_executor(
+            service.workers, bodies.images, body, content_type, *limits
+        )
     field = await service.classify.field(generation, question)
     if images.several:
         results = await service.classify.many(generation, field, images, question)

@@ -1,0 +1,120 @@
+"""How many batches run at the same time, with how many threads, and how large they get: measured.
+
+On a CPU a lone request is fastest on all cores, while under load one core for each inference
+wastes least; on a GPU batches are everything. A backend is tried for a second or so.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from model.runtime.base import Backend
+
+# A batch of this size must take no longer than this, or requests wait for their neighbours.
+LONGEST_BATCH_S = 0.5
+# Larger batches are worth their wait only if they answer more images by this factor.
+WORTH = 1.1
+TURN_S = 0.12  # one measurement
+BATCHES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16, 64)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the engine runs with."""
+
+    lanes: int  # batches at the same time
+    threads: int  # of an inference that runs alone; those side by side share them
+    max_batch: int  # images
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the settings fix; 0 leaves it to the measurement."""
+
+    lanes: int = 0
+    threads: int = 0
+    max_batch: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A plan, its backend, and images a second: one at a time, and with all lanes busy."""
+
+    plan: Plan
+    backend: Backend
+    alone: float
+    together: float
+
+    @property
+    def merit(self) -> float:
+        return self.alone * self.together
+
+
+def candidates(asked: Asked, cpus: int, device: str) -> Iterator[tuple[int, int]]:
+    """(lanes, threads) worth a try."""
+    if device == "cpu":
+        both = {(1, cpus), (min(2, cpus), cpus), (cpus, cpus), (cpus, 1)}
+    else:
+        both = {(1, cpus), (2, cpus)}
+    yield from sorted({(asked.lanes or lanes, asked.threads or threads) for lanes, threads in both})
+
+
+def choose(
+    open_backend: Callable[[int, int], Backend], asked: Asked, cpus: int, device: str
+) -> Measured:
+    """Try the candidates, keep the best one's backend open and close the others'.
+
+    Args:
+        open_backend: (lanes, threads) -> a backend that runs so.
+        cpus: that may be kept busy.
+        device: "cpu", or a GPU.
+    """
+    sizes = (asked.max_batch,) if asked.max_batch else BATCHES[device.partition(":")[0]]
+    best: Measured | None = None
+    for lanes, threads in candidates(asked, cpus, device):
+        backend = open_backend(lanes, threads)
+        tried = measure(backend, lanes, threads, sizes)
+        if best is not None and tried.merit <= best.merit:
+            backend.close()
+            continue
+        if best is not None:
+            best.backend.close()
+        best = tried
+    assert best is not None
+    return best
+
+
+def measure(backend: Backend, lanes: int, threads: int, sizes: Sequence[int]) -> Measured:
+    """Run a backend alone and in all lanes, with batches of each of the ascending `sizes`."""
+    alone = rate(backend, 1, 1)
+    best_size, together = sizes[0], 0.0
+    for size in sizes:
+        # The next size takes longer still.
+        if together and lanes * size / together > LONGEST_BATCH_S:
+            break
+        found = rate(backend, lanes, size)
+        if found > together * WORTH:
+            best_size, together = size, found
+    return Measured(Plan(lanes, threads, best_size), backend, alone, together)
+
+
+def rate(backend: Backend, callers: int, size: int) -> float:
+    """Images a second that so many callers at once get, each with batches of `size`."""
+    side = backend.info.input_size
+    images = np.random.default_rng(0).integers(0, 256, (size, side, side, 3), np.uint8)
+
+    def call() -> tuple[int, float]:
+        backend.embed(images)  # the first one allocates
+        done, started = 0, time.perf_counter()
+        while (passed := time.perf_counter() - started) < TURN_S:
+            backend.embed(images)
+            done += size
+        return done, passed
+
+    with ThreadPoolExecutor(callers) as pool:
+        results = list(pool.map(lambda _: call(), range(callers)))
+    return sum(done / passed if passed else inf for done, passed in results)

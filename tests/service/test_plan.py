@@ -1,0 +1,98 @@
+"""The plan follows what was measured; backends here differ by more than a machine's noise."""
+
+import pytest
+
+from model.runtime.fake import FakeBackend
+from service.engine import plan
+from service.engine.plan import Asked, Plan, candidates, choose, measure
+
+
+class Paced(FakeBackend):
+    """Takes `call_s` a batch and `image_s` an image, as far as `rate` is told."""
+
+    def __init__(self, call_s: float, image_s: float) -> None:
+        super().__init__(input_size=4)
+        self.pace = call_s, image_s
+        self.closed = False
+        self.tried: list[tuple[int, int]] = []
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+@pytest.fixture
+def _paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rate(backend: Paced, callers: int, size: int) -> float:
+        backend.tried.append((callers, size))
+        call_s, image_s = backend.pace
+        return callers * size / (call_s + image_s * size)
+
+    monkeypatch.setattr(plan, "rate", rate)
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpus", "device", "expected"),
+    [
+        (Asked(), 1, "cpu", [(1, 1)]),
+        (Asked(), 2, "cpu", [(1, 2), (2, 1), (2, 2)]),
+        (Asked(), 8, "cpu", [(1, 8), (2, 8), (8, 1), (8, 8)]),
+        (Asked(lanes=3), 8, "cpu", [(3, 1), (3, 8)]),
+        (Asked(threads=4), 2, "cpu", [(1, 4), (2, 4)]),
+        (Asked(lanes=3, threads=5), 8, "cpu", [(3, 5)]),
+        (Asked(), 8, "cuda:1", [(1, 8), (2, 8)]),
+    ],
+)
+def test_what_the_settings_fix_is_not_varied(
+    asked: Asked, cpus: int, device: str, expected: list[tuple[int, int]]
+) -> None:
+    assert list(candidates(asked, cpus, device)) == expected
+
+
+@pytest.mark.usefixtures("_paced")
+def test_the_plan_that_answers_most_is_kept_open_and_the_others_are_closed() -> None:
+    opened: dict[tuple[int, int], Paced] = {}
+
+    def open_backend(lanes: int, threads: int) -> Paced:
+        fast = (lanes, threads) == (2, 2)
+        opened[lanes, threads] = Paced(0.0, 0.002 if fast else 0.04)
+        return opened[lanes, threads]
+
+    chosen = choose(open_backend, Asked(), 2, "cpu")
+    assert (chosen.plan.lanes, chosen.plan.threads) == (2, 2)
+    assert chosen.backend is opened[2, 2]
+    assert {plan for plan, backend in opened.items() if backend.closed} == {(1, 2), (2, 1)}
+
+
+@pytest.mark.usefixtures("_paced")
+def test_batches_are_as_large_as_pays_and_no_larger() -> None:
+    assert measure(Paced(0.02, 0.0), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 4)
+    assert measure(Paced(0.0, 0.02), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 1)
+
+
+@pytest.mark.usefixtures("_paced")
+def test_a_batch_that_would_keep_requests_waiting_is_not_even_tried() -> None:
+    backend = Paced(0.2, 0.05)
+    measure(backend, 2, 1, (1, 2, 16))
+    assert backend.tried == [(1, 1), (2, 1), (2, 2)]
+
+
+@pytest.mark.usefixtures("_paced")
+def test_a_size_that_is_asked_for_is_the_only_one_that_runs_in_batches() -> None:
+    backends = []
+
+    def open_backend(lanes: int, threads: int) -> Paced:
+        backends.append(Paced(0.001, 0.0))
+        return backends[-1]
+
+    chosen = choose(open_backend, Asked(lanes=1, threads=1, max_batch=3), 2, "cpu")
+    assert chosen.plan == Plan(1, 1, 3)
+    assert backends[0].tried == [(1, 1), (1, 3)]
+
+
+def test_the_rate_counts_every_callers_images() -> None:
+    backend = FakeBackend(input_size=4, delay_s=0.02)
+    found = plan.rate(backend, 2, 3)
+    assert found <= 2 * 3 / 0.02
+    assert set(backend.batch_sizes) == {3}
+    assert len(backend.batch_sizes) >= 4  # each caller's first one, which is not counted, and more
