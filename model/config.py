@@ -38,8 +38,8 @@ class MIMConfig:
     layers: int = 1
     width: int = 128
     state: int = 32
-    head_width: int = 32
-    expand: int = 2
+    head_width: int = 64
+    expand: int = 1
     dropout: float = 0.1
 
 

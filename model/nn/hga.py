@@ -1,8 +1,8 @@
 """High-order Global Aggregator (HGA): second-order statistics across the channels of a CNN's map.
 
 For one map: reduce the channels by a 1x1 convolution, take the covariance of the channels over the
-positions, its matrix square root (by Newton-Schulz iterations: matrix products alone, so it runs
-and exports anywhere), its upper triangle, and scale that to unit length.
+positions, its matrix square root (by coupled Newton-Schulz iterations: matrix products alone, so it
+runs and exports anywhere), its upper triangle, and scale that to unit length.
 
 Source: Li et al., "Towards Faster Training of Global Covariance Pooling Networks by Iterative
 Matrix Square Root Normalization" (iSQRT-COV), CVPR 2018, arXiv:1712.01034.
@@ -13,45 +13,52 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import HGAConfig
+from model.nn.unit import unit_rows
 
 
-def covariance(tokens: Tensor) -> Tensor:
-    """Covariance of the channels over the positions of a map.
+def covariance_root(tokens: Tensor, iterations: int) -> Tensor:
+    """Square root of the channels' covariance over the positions of a map, up to a factor.
 
-    Args:
-        tokens: (B, N, C), N positions of C channels.
-
-    Returns:
-        (B, C, C), divided by N (the biased estimate).
-    """
-    centred = tokens - tokens.mean(dim=1, keepdim=True)
-    return centred.transpose(1, 2) @ centred / tokens.shape[1]
-
-
-def matrix_sqrt(matrices: Tensor, iterations: int) -> Tensor:
-    """Square root of symmetric positive semi-definite matrices by coupled Newton-Schulz iterations.
-
-    Each matrix is divided by its trace first, so that its eigenvalues lie in [0, 1], where the
-    iteration converges (quadratically for large ones; tiny ones are only approached, which acts as
+    The covariance is divided by its trace first, so that its eigenvalues lie in [0, 1], where the
+    iterations converge (quadratically for large ones; tiny ones are only approached, which acts as
     a regulariser when a map has fewer positions than channels).
 
     Args:
-        matrices: (B, C, C).
-        iterations: 5 are enough in practice (the source's Table 1).
+        tokens: (B, C, N), C channels at N positions.
+        iterations: of `newton_schulz`; 5 are enough in practice (the source's Table 1).
 
     Returns:
-        (B, C, C).
+        (B, C, C), with trace(root @ root) = 1 in the limit of many iterations.
     """
-    size = matrices.shape[-1]
-    identity = torch.eye(size, dtype=matrices.dtype, device=matrices.device)
-    trace = (matrices * identity).sum(dim=(1, 2))[:, None, None].clamp_min(1e-12)
-    root = matrices / trace
-    inverse_root = identity
-    for _ in range(iterations):
-        step = 1.5 * identity - 0.5 * (inverse_root @ root)
+    centred = tokens - tokens.mean(dim=2, keepdim=True)
+    # The products of these rows have trace 1.
+    rows: Tensor = unit_rows(centred.flatten(1)).reshape(centred.shape)
+    if rows.shape[1] <= rows.shape[2]:
+        return newton_schulz(rows @ rows.mT, iterations)[0]
+    # Root and inverse root are polynomials of the covariance X X^T, and X p(X^T X) = p(X X^T) X:
+    # the smaller matrix will do.
+    root: Tensor = rows @ newton_schulz(rows.mT @ rows, iterations)[1] @ rows.mT
+    return root
+
+
+def newton_schulz(matrices: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Square roots, and their inverses, of symmetric positive semi-definite matrices.
+
+    Args:
+        matrices: (B, C, C), eigenvalues in [0, 1].
+        iterations: at least 1.
+
+    Returns:
+        (B, C, C), approximately the root R; (B, C, C), approximately its inverse Z, which satisfies
+        R = matrices @ Z exactly.
+    """
+    diagonal = 1.5 * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    inverse_root = diagonal - 0.5 * matrices
+    root = matrices @ inverse_root
+    for _ in range(iterations - 1):
+        step = diagonal - 0.5 * (inverse_root @ root)
         root, inverse_root = root @ step, step @ inverse_root
-    result: Tensor = root * trace.sqrt()
-    return result
+    return root, inverse_root
 
 
 def upper_triangle(matrices: Tensor) -> Tensor:
@@ -63,10 +70,12 @@ def upper_triangle(matrices: Tensor) -> Tensor:
     Returns:
         (B, C (C + 1) / 2), entries off the diagonal times sqrt(2).
     """
-    rows, columns = torch.triu_indices(*matrices.shape[-2:], device=matrices.device)
+    size = matrices.shape[-1]
+    rows, columns = torch.triu_indices(size, size, device=matrices.device)
     scale = (rows != columns).to(matrices.dtype) * (2.0**0.5 - 1) + 1
-    result: Tensor = matrices[:, rows, columns] * scale
-    return result
+    places = (rows * size + columns).expand(matrices.shape[0], -1)
+    triangle: Tensor = matrices.flatten(1).gather(1, places) * scale
+    return triangle
 
 
 class CovariancePooling(nn.Module):
@@ -79,9 +88,8 @@ class CovariancePooling(nn.Module):
         self.width = reduced * (reduced + 1) // 2
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        tokens = self.reduce(feature_map.flatten(2).transpose(1, 2))  # (B, N, reduced)
-        root = matrix_sqrt(covariance(tokens), self.iterations)
-        return functional.normalize(upper_triangle(root), dim=-1)
+        tokens = functional.conv2d(feature_map, self.reduce.weight[:, :, None, None]).flatten(2)
+        return unit_rows(upper_triangle(covariance_root(tokens, self.iterations)))
 
     @torch.no_grad()
     def start_from_pca(self, feature_maps: Tensor) -> None:
@@ -121,7 +129,10 @@ class HGA(nn.Module):
         assert isinstance(pool, CovariancePooling)
         return pool
 
+    def vectors(self, maps: dict[str, Tensor]) -> Tensor:
+        """The stages' unit vectors side by side, (B, width)."""
+        return torch.cat([self.pools[stage](maps[stage]) for stage in self.stages], dim=-1)
+
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
-        vectors = [self.pools[stage](maps[stage]) for stage in self.stages]
-        scaled: Tensor = torch.cat(vectors, dim=-1) / len(vectors) ** 0.5
-        return scaled - self.mean
+        centred: Tensor = self.vectors(maps) / len(self.stages) ** 0.5 - self.mean
+        return centred

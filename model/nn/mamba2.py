@@ -1,9 +1,14 @@
 """One Mamba-2 block: projections, a short causal convolution, state space duality, a gated norm.
 
-Source: Dao and Gu, ICML 2024, arXiv:2405.21060, figure 6 (the block with parallel projections).
+With two directions, a second block reads the sequence from its end, and both answers are added:
+one projection feeds both, and each keeps convolution, decays, B and C of its own.
+
+Source: Dao and Gu, ICML 2024, arXiv:2405.21060, figure 6 (the block with parallel projections);
+two directions as in Zhu et al., "Vision Mamba", ICML 2024, arXiv:2401.09417.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +23,9 @@ DECAY_RANGE = (1.0, 16.0)  # of -A at the start of training
 
 
 class _Parts(NamedTuple):
-    z: Tensor  # (B, N, inner), the gate
+    """Directions side by side, each in its own order; `heads` and `groups` count all of them."""
+
+    z: Tensor  # (B, N, directions * inner), the gate, in the sequence's order
     x: Tensor  # (B, N, heads, head_width)
     dt: Tensor  # (B, N, heads), > 0
     A: Tensor  # (heads,), < 0
@@ -27,16 +34,18 @@ class _Parts(NamedTuple):
 
 
 class Mamba2(nn.Module):
-    """Each token reads the tokens before it, and itself, through a state that decays.
+    """Each token reads the tokens before it, and itself, through a state that decays; with two
+    directions also those behind it.
 
     Args:
         width: channels of a token.
         state: numbers of state for each channel.
         head_width: channels of a head.
-        expand: channels inside, in multiples of `width`.
-        groups: how many (B, C) the heads share.
+        expand: channels inside, in multiples of `width`, for each direction.
+        groups: how many (B, C) the heads of a direction share.
         conv: how many tokens the causal convolution sees.
         chunk: see `model.nn.ssd.ssd`; sequences up to it are one matrix product.
+        directions: 1, or 2.
 
     Raises:
         ConfigError: head_width doesn't divide expand * width, or groups the heads.
@@ -51,6 +60,7 @@ class Mamba2(nn.Module):
         groups: int = 1,
         conv: int = 4,
         chunk: int = 128,
+        directions: int = 1,
     ) -> None:
         super().__init__()
         inner = expand * width
@@ -61,50 +71,77 @@ class Mamba2(nn.Module):
                 f"{groups} groups; heads must divide the channels and groups the heads"
             )
         self.inner, self.heads, self.head_width = inner, heads, head_width
-        self.groups, self.state, self.chunk = groups, state, chunk
-        mixed = inner + 2 * groups * state  # what the convolution sees: x, B and C
-        self.project_in = nn.Linear(width, inner + mixed + heads, bias=False)
-        self.convolution = nn.Conv1d(mixed, mixed, conv, groups=mixed, padding=conv - 1)
-        self.dt_bias = nn.Parameter(_inverse_softplus(_log_uniform(heads, *STEP_RANGE)))
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(*DECAY_RANGE).log())
-        self.D = nn.Parameter(torch.ones(heads))
-        self.norm = nn.RMSNorm(inner, eps=1e-5)
-        self.project_out = nn.Linear(inner, width, bias=False)
+        self.groups, self.state, self.chunk, self.directions = groups, state, chunk, directions
+        # What the convolution sees, x, B and C, for each direction.
+        self.mixed = inner + 2 * groups * state
+        rows = directions * (inner + self.mixed + heads)  # all gates, all `mixed`, all dt
+        self.project_in = nn.Linear(width, rows, bias=False)
+        channels = directions * self.mixed
+        self.convolution = nn.Conv1d(channels, channels, conv, groups=channels)
+        self.dt_bias = nn.Parameter(_inverse_softplus(_log_uniform(directions * heads, STEP_RANGE)))
+        self.A_log = nn.Parameter(torch.empty(directions * heads).uniform_(*DECAY_RANGE).log())
+        self.D = nn.Parameter(torch.ones(directions * heads))
+        # Its scale would do nothing that `project_out` can't.
+        self.norm = nn.RMSNorm(inner, eps=1e-5, elementwise_affine=False)
+        self.project_out = nn.Linear(directions * inner, width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, width) -> (B, N, width); output t depends on tokens up to t."""
-        parts = self._parts(tokens)
-        y = ssd_auto(*parts[1:], self.chunk) + parts.x * self.D[:, None].to(parts.x.dtype)
-        gated = y.flatten(2) * functional.silu(parts.z)
-        outputs: Tensor = self.project_out(self.norm(gated))
+        """(B, N, width) -> (B, N, width); with one direction, output t depends on tokens up to
+        t."""
+        return self.mix(self.project_in(tokens))
+
+    def mix(self, projected: Tensor) -> Tensor:
+        """What follows `project_in`: (B, N, rows) -> (B, N, width)."""
+        parts = self._parts(projected)
+        skipped = parts.x.flatten(2) * self.D.repeat_interleave(self.head_width).to(parts.x.dtype)
+        y = ssd_auto(*parts[1:], self.chunk).flatten(2) + skipped
+        y = self._in_own_order(y.chunk(self.directions, dim=-1))
+        gated = (y * functional.silu(parts.z)).reshape(*y.shape[:2], self.directions, self.inner)
+        outputs: Tensor = self.project_out(self.norm(gated).flatten(2))
         return outputs
 
-    def _parts(self, tokens: Tensor) -> _Parts:
-        batch, count, _ = tokens.shape
-        shared = self.groups * self.state
-        z, mixed, dt = torch.split(
-            self.project_in(tokens), [self.inner, self.inner + 2 * shared, self.heads], dim=-1
+    def _parts(self, projected: Tensor) -> _Parts:
+        batch, count, _ = projected.shape
+        ways, shared = self.directions, self.groups * self.state
+        z, *read = torch.split(
+            projected, [ways * self.inner, *[self.mixed] * ways, *[self.heads] * ways], dim=-1
         )
-        # Padded on both sides; the first `count` outputs are the causal ones.
-        mixed = functional.silu(self.convolution(mixed.transpose(1, 2))[..., :count])
-        x, B, C = torch.split(mixed.transpose(1, 2), [self.inner, shared, shared], dim=-1)
+        mixed = functional.silu(self._convolve(self._in_own_order(read[:ways])))
+        x, B, C = torch.split(
+            mixed.reshape(batch, count, ways, self.mixed), [self.inner, shared, shared], dim=-1
+        )
+        dt = self._in_own_order(read[ways:])
         return _Parts(
             z,
-            x.reshape(batch, count, self.heads, self.head_width),
+            x.reshape(batch, count, ways * self.heads, self.head_width),
             # In float32 at least, also under autocast: the decays are exponentials of sums of dt.
             functional.softplus(_at_least_float32(dt) + self.dt_bias),
             -torch.exp(_at_least_float32(self.A_log)),
-            B.reshape(batch, count, self.groups, self.state),
-            C.reshape(batch, count, self.groups, self.state),
+            B.reshape(batch, count, ways * self.groups, self.state),
+            C.reshape(batch, count, ways * self.groups, self.state),
         )
+
+    def _convolve(self, mixed: Tensor) -> Tensor:
+        """(B, N, channels) -> (B, N, channels), as an image of one row: inference engines have
+        their fast kernels for those."""
+        taps = self.convolution.weight[:, :, None]
+        image = functional.pad(mixed[:, None].permute(0, 3, 1, 2), (taps.shape[-1] - 1, 0))
+        convolved = functional.conv2d(image, taps, self.convolution.bias, groups=len(taps))
+        return convolved.permute(0, 2, 3, 1).squeeze(1)
+
+    def _in_own_order(self, ways: Sequence[Tensor]) -> Tensor:
+        """One (B, N, channels) a direction, from the sequence's order to each direction's, or
+        back -> side by side."""
+        return torch.cat([ways[0], *(way.flip(1) for way in ways[1:])], dim=-1)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _log_uniform(count: int, low: float, high: float) -> Tensor:
-    return torch.empty(count).uniform_(math.log(low), math.log(high)).exp()
+def _log_uniform(count: int, bounds: tuple[float, float]) -> Tensor:
+    low, high = map(math.log, bounds)
+    return torch.empty(count).uniform_(low, high).exp()
 
 
 def _inverse_softplus(values: Tensor) -> Tensor:

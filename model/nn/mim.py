@@ -10,10 +10,12 @@ are the attribute maps.
 B images, N positions, T attribute tokens, A attributes, W width.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.config import MIMConfig
 from model.errors import ConfigError
@@ -28,21 +30,25 @@ class Interaction(NamedTuple):
 
 
 class BidirectionalMamba(nn.Module):
-    """Two Mamba-2 blocks over one sequence, one from each end, added as a residual."""
+    """A Mamba-2 block that reads a sequence from both ends, added as a residual."""
 
     def __init__(self, config: MIMConfig) -> None:
         super().__init__()
-        shape = (config.width, config.state, config.head_width, config.expand)
-        self.norm = nn.RMSNorm(config.width)
-        self.forwards = Mamba2(*shape)
-        self.backwards = Mamba2(*shape)
+        # Its scale would do nothing that the block's first projection can't.
+        self.norm = nn.RMSNorm(config.width, elementwise_affine=False)
+        self.block = Mamba2(
+            config.width, config.state, config.head_width, config.expand, directions=2
+        )
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L, W) -> (B, L, W)."""
-        normed = self.norm(tokens)
-        read: Tensor = self.forwards(normed) + self.backwards(normed.flip(1)).flip(1)
-        result: Tensor = tokens + self.dropout(read)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """The parts of a sequence, (B, L_i, W) each -> (B, sum of L_i, W).
+
+        A part of batch size 1, but for the first, stands in every image's sequence, and is
+        projected but once (in an exported graph, where it is a constant, never).
+        """
+        projected = [self.block.project_in(self.norm(part)) for part in parts]
+        result: Tensor = _in_one(parts) + self.dropout(self.block.mix(_in_one(projected)))
         return result
 
 
@@ -71,9 +77,12 @@ class MIM(nn.Module):
         positions, count, width = self.grid[0] * self.grid[1], max(tokens) + 1, config.width
 
         self.scale: Tensor
-        self.token_of: Tensor
+        self.attribute_at: Tensor
+        self.slot_of: Tensor
         self.register_buffer("scale", torch.ones(width_in))  # 1 / deviation over training images
-        self.register_buffer("token_of", torch.tensor(tokens), persistent=False)
+        attribute_at, slot_of = _slots(tokens)
+        self.register_buffer("attribute_at", attribute_at, persistent=False)
+        self.register_buffer("slot_of", slot_of, persistent=False)
         self.project = nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width))
         self.positions = nn.Parameter(torch.randn(positions, width) * 0.02)
         self.attribute_tokens = nn.Parameter(torch.randn(count, width) * 0.02)
@@ -91,28 +100,49 @@ class MIM(nn.Module):
         folded = []
         for stage in self.stages:
             down, right = self.folds[stage]
-            batch, channels = maps[stage].shape[:2]
-            cells = maps[stage].reshape(batch, channels, height, down, width, right)
-            folded.append(cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
+            last = maps[stage].flatten(2).transpose(1, 2)  # whole channels move together
+            cells = last.reshape(last.shape[0], height, down, width, right, -1).transpose(2, 3)
+            folded.append(cells.flatten(3).flatten(1, 2))
         return torch.cat(folded, dim=-1)
 
     def forward(self, maps: dict[str, Tensor]) -> Interaction:
         visual = self.project(self.visual_tokens(maps) * self.scale) + self.positions  # (B, N, W)
         batch, count = visual.shape[0], visual.shape[1]
-        sequence = torch.cat(
-            [self.dropout(visual), self.attribute_tokens.expand(batch, -1, -1)], dim=1
-        )
+        parts = [self.dropout(visual), self.attribute_tokens[None]]
         for layer in self.layers:
-            sequence = layer(sequence)
-        sequence = self.norm(sequence)
-        visual, semantic = sequence[:, :count], sequence[:, count:]
+            parts = [layer(*parts)]
+        visual, semantic = self.norm(parts[0][:, :count]), self.norm(parts[0][:, count:])
 
         similarity = self.query(semantic) @ self.key(visual).transpose(1, 2)  # (B, T, N)
         weights = (similarity / visual.shape[-1] ** 0.5).softmax(dim=-1)
         local = weights @ visual  # (B, T, W)
         fused = self.dropout(self.read_norm(torch.cat([local, semantic], dim=-1)))  # (B, T, 2 W)
-        attributes = (fused[:, self.token_of] * self.read).sum(dim=-1)  # (B, A)
+        # Token by token, each padded to the attributes of the largest: (T, slots, 2 W).
+        read = functional.pad(self.read, (0, 0, 0, 1))[self.attribute_at]
+        slots = (fused[:, :, None] @ read.mT).flatten(1)  # (B, T slots)
+        attributes = slots.index_select(1, self.slot_of)  # (B, A)
         return Interaction(attributes, weights.reshape(batch, -1, *self.grid))
+
+
+def _in_one(parts: Sequence[Tensor]) -> Tensor:
+    batch = parts[0].shape[0]
+    return torch.cat([parts[0], *(part.expand(batch, -1, -1) for part in parts[1:])], dim=1)
+
+
+def _slots(tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Attributes in rows, one for each token.
+
+    Returns:
+        (T, slots), the attribute in each slot, A where there is none; (A,), the place of each
+        attribute in the flattened rows.
+    """
+    rows = [[a for a, t in enumerate(tokens) if t == token] for token in range(max(tokens) + 1)]
+    slots = max(map(len, rows))
+    attribute_at = torch.full((len(rows), slots), len(tokens))
+    for row, attributes in zip(attribute_at, rows, strict=True):
+        row[: len(attributes)] = torch.tensor(attributes)
+    order = attribute_at.flatten().argsort(stable=True)[: len(tokens)]
+    return attribute_at, order
 
 
 def _fold(grid: tuple[int, int], coarse: tuple[int, int], stage: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
     h_t = exp(dt_t A) h_{t-1} + dt_t x_t B_t^T        the state, (headdim, state), for each head
     y_t = h_t C_t
 
-is the same as y = W x with W[t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) dt_s for s <= t, a
+is the same as y = W (dt x) with W[t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) for s <= t, a
 matrix of L x L for each head. Within a chunk the matrix is used; between chunks only states pass.
 
 Source: Dao and Gu, ICML 2024, arXiv:2405.21060, section 6.
@@ -52,30 +52,14 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64)
     return y.to(result_dtype)
 
 
-def ssd_weights(dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """The matrix that `ssd` multiplies x with: how much target token t takes of source token s.
-
-    Args:
-        dt: (b, L, heads).
-        A: (heads,).
-        B: (b, L, groups, state).
-        C: (b, L, groups, state).
-
-    Returns:
-        (b, heads, L, L): [t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) dt_s, and 0 for s > t.
-    """
-    batch, length, groups, _ = B.shape
-    heads = A.shape[0]
-    scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (b, groups, L, L)
-    steps = dt.transpose(1, 2)  # (b, heads, L)
-    decays = _decays(steps * A[:, None])
-    shape = (batch, groups, heads // groups, length, length)
-    shared = scores[:, :, None] * decays.reshape(shape)
-    return shared.reshape(batch, heads, length, length) * steps[:, :, None, :]
-
-
 def _one_chunk(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    return (ssd_weights(dt, A, B, C) @ x.transpose(1, 2)).transpose(1, 2)
+    length, heads, groups = x.shape[1], x.shape[2], B.shape[2]
+    scores = (C.transpose(1, 2) @ B.permute(0, 2, 3, 1)).tril()  # (b, groups, L, L)
+    decays = _decays((dt * A).transpose(1, 2))
+    decays = decays.reshape(-1, groups, heads // groups, length, length)
+    weights = (scores[:, :, None] * decays).flatten(1, 2)  # (b, heads, L, L)
+    y: Tensor = (weights @ (x * dt[..., None]).transpose(1, 2)).transpose(1, 2)
+    return y
 
 
 def _chunks(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, *, q: int) -> Tensor:
@@ -119,24 +103,22 @@ def _states_before(added: Tensor, totals: Tensor) -> Tensor:
         (b, c, heads, state, headdim); the first is 0.
     """
     b, c, heads, state, headdim = added.shape
-    decays = _decays(totals.transpose(1, 2)).to(added.dtype)  # (b, heads, c, c)
+    decays = _decays(totals.transpose(1, 2)).tril().to(added.dtype)  # (b, heads, c, c)
     flat = added.transpose(1, 2).reshape(b, heads, c, state * headdim)
     after = (decays @ flat).reshape(b, heads, c, state, headdim).transpose(1, 2)
     return torch.cat([torch.zeros_like(added[:, :1]), after[:, :-1]], dim=1)
 
 
 def _decays(logarithms: Tensor) -> Tensor:
-    """(..., n) logarithms of each step's decay -> (..., n, n), [t, s] = exp(sum_{s < k <= t}).
+    """(..., n) logarithms of each step's decay -> (..., n, n), [t, s] = exp(sum_{s < k <= t}) for
+    s <= t, and some number up to 1 above the diagonal.
 
-    The sums are differences of running totals, which cancel: hence float64, whose cost is nothing
-    beside the products. Entries above the diagonal are masked before the exponential, where they
-    would overflow and their gradients be NaN.
+    The sums are differences of running totals, which cancel: hence float64. Above the diagonal they
+    would be positive, their exponentials overflow, and the gradients be NaN.
     """
     totals = logarithms.to(torch.float64).cumsum(dim=-1)
     sums = (totals[..., :, None] - totals[..., None, :]).to(logarithms.dtype)
-    n = logarithms.shape[-1]
-    future = torch.ones(n, n, dtype=torch.bool, device=logarithms.device).triu(1)
-    return sums.masked_fill(future, -math.inf).exp()
+    return sums.clamp(max=0).exp()
 
 
 def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:

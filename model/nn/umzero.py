@@ -21,6 +21,7 @@ from model.nn.backbone import Backbone, build_backbone
 from model.nn.hga import HGA
 from model.nn.mim import MIM
 from model.nn.prototypes import PrototypeUnit
+from model.nn.unit import unit_rows
 from model.sheets import AttributeSpace
 
 
@@ -97,39 +98,50 @@ class UMZero(nn.Module):
         read = set(self.config.hga.stages if self.hga else ()) | set(
             self.config.mim.stages if self.mim else ()
         )
-        return Features(maps[-1].mean(dim=(2, 3)), {s: named[s] for s in stages_in(named, read)})
+        pooled = functional.avg_pool2d(maps[-1], maps[-1].shape[2:]).flatten(1)
+        return Features(pooled, {s: named[s] for s in stages_in(named, read)})
 
     def first_order(self, pooled: Tensor) -> Tensor:
         """(B, C) -> (B, C): square root, unit length, centred."""
-        return functional.normalize(pooled.clamp_min(1e-12).sqrt(), dim=-1) - self.pooled_mean
+        return unit_rows(pooled.clamp_min(1e-12).sqrt()) - self.pooled_mean
 
-    def global_features(self, features: Features, without: str = "") -> Tensor:
+    def global_features(self, features: Features) -> Tensor:
         """(B, F): the first-order part and HGA's, weighted by their number of kernels."""
         pooled = self.first_order(features.pooled)
         if self.hga is None:
             return pooled
-        second = self.hga(features.maps)
-        if without == "hga":
-            second = torch.zeros_like(second)
-        kernels = 1 + len(self.config.hga.stages)
-        weighted: Tensor = torch.cat([pooled, second * (kernels - 1) ** 0.5], dim=-1) / kernels**0.5
+        kernels = 1 + len(self.hga.stages)
+        second = self.hga(features.maps) * (kernels - 1) ** 0.5
+        weighted: Tensor = torch.cat([pooled, second], dim=-1) / kernels**0.5
         return weighted
+
+    def global_embedding(self, features: Features, without: str = "") -> Tensor:
+        """(B, D) unit rows: `global_head(global_features)`, with centres and weights drawn into the
+        head, where an exported graph has them as constants."""
+        rows, centre = unit_rows(features.pooled.clamp_min(1e-12).sqrt()), self.pooled_mean
+        weight = self.global_head.weight
+        if self.hga is not None:
+            stages = len(self.hga.stages)
+            second, mean = self.hga.vectors(features.maps), self.hga.mean * stages**0.5
+            if without == "hga":
+                second = mean.expand_as(second)
+            rows, centre = torch.cat([rows, second], dim=-1), torch.cat([centre, mean])
+            weight = weight / (1 + stages) ** 0.5
+        return unit_rows(functional.linear(rows, weight, -(weight @ centre)))
 
     def local_embedding(self, attributes: Tensor) -> Tensor:
         """MIM's predicted attributes (B, A) -> (B, D) unit rows, as the prototypes are made."""
-        return functional.normalize(self.prototype_unit.project(attributes), dim=-1)
+        return unit_rows(self.prototype_unit.project(attributes))
 
     def head(self, features: Features, without: str = "") -> Output:
         """What follows the backbone."""
-        embedding = functional.normalize(
-            self.global_head(self.global_features(features, without)), dim=-1
-        )
+        embedding = self.global_embedding(features, without)
         if self.mim is not None:
             interaction = self.mim(features.maps)
             local = self.local_embedding(interaction.attributes)
             if without == "mim":
                 local = torch.zeros_like(local)
-            embedding = functional.normalize(embedding + self.mim_weight * local, dim=-1)
+            embedding = unit_rows(embedding + self.mim_weight * local)
             maps = interaction.maps
         else:
             height, width = self.grid

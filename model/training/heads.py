@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from model.data.types import ZeroShotData
 from model.nn.umzero import Features, UMZero
@@ -114,8 +113,7 @@ def embed(network: UMZero, features: Features) -> Tensor:
 @torch.no_grad()
 def global_embedding(network: UMZero, features: Features) -> Tensor:
     """(N, D) unit rows, of the global head alone."""
-    rows = [network.global_head(network.global_features(part)) for part in chunks(features)]
-    return functional.normalize(torch.cat(rows), dim=-1)
+    return torch.cat([network.global_embedding(part) for part in chunks(features)])
 
 
 @torch.no_grad()

@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from model.errors import ImageError
@@ -19,7 +20,23 @@ from service.http.problems import documented, problem_of
 from service.http.schemas import Classification, Classifications
 from service.usecases.classify import Answer, Question
 
-router = APIRouter(tags=["classify"])
+
+class _WithoutQuery(APIRoute):
+    """Skips what FastAPI does to find that a query is empty, which costs more than all the rest of
+    the way to the use case."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        with_query = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                return await with_query(request)
+            return await classify(request, request.app.state.service, Question())
+
+        return handle
+
+
+router = APIRouter(tags=["classify"], route_class=_WithoutQuery)
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}

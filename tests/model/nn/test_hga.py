@@ -3,38 +3,54 @@ import pytest
 import torch
 
 from model.config import HGAConfig
-from model.nn.hga import HGA, CovariancePooling, covariance, matrix_sqrt, upper_triangle
+from model.nn.hga import HGA, CovariancePooling, covariance_root, newton_schulz, upper_triangle
 
 
-def test_the_covariance_is_numpys() -> None:
-    tokens = torch.randn(3, 49, 8, dtype=torch.float64)
-    for one, actual in zip(tokens, covariance(tokens), strict=True):
-        np.testing.assert_allclose(actual, np.cov(one.numpy().T, bias=True), atol=1e-12)
+def root_of(matrix: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
 
-def test_the_matrix_root_is_the_one_of_an_eigendecomposition() -> None:
+# More positions than channels, and fewer: the smaller of two matrices is worked on.
+@pytest.mark.parametrize("positions", [40, 9])
+def test_the_root_is_the_one_of_numpys_covariance_divided_by_its_trace(positions: int) -> None:
+    tokens = torch.randn(3, 12, positions, dtype=torch.float64)
+    for one, actual in zip(tokens, covariance_root(tokens, 15), strict=True):
+        covariance = np.cov(one.numpy())
+        expected = root_of(covariance / np.trace(covariance))
+        np.testing.assert_allclose(actual, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5])
+def test_the_iterations_are_the_sources(iterations: int) -> None:
     square = torch.randn(4, 12, 40, dtype=torch.float64)
-    matrices = square @ square.transpose(1, 2)
-    values, vectors = np.linalg.eigh(matrices.numpy())
-    expected = (vectors * np.sqrt(values)[:, None]) @ vectors.transpose(0, 2, 1)
-    np.testing.assert_allclose(matrix_sqrt(matrices, 20), expected, rtol=1e-8, atol=1e-8)
+    matrices = square @ square.mT
+    matrices /= matrices.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None]
+    y, z = matrices, torch.eye(12, dtype=torch.float64)
+    for _ in range(iterations):  # Li et al. 2018, equation 2
+        y, z = 0.5 * y @ (3 * torch.eye(12) - z @ y), 0.5 * (3 * torch.eye(12) - z @ y) @ z
+    root, inverse_root = newton_schulz(matrices, iterations)
+    torch.testing.assert_close(root, y)
+    torch.testing.assert_close(inverse_root, z)
 
 
 def test_five_iterations_come_near_the_root_where_a_map_has_positions_enough() -> None:
-    matrices = covariance(torch.randn(2, 400, 16, dtype=torch.float64))
-    root = matrix_sqrt(matrices, 5)
-    assert torch.linalg.norm(root @ root - matrices) < 0.05 * torch.linalg.norm(matrices)
+    tokens = torch.randn(2, 16, 400, dtype=torch.float64)
+    root = covariance_root(tokens, 5)
+    exact = covariance_root(tokens, 20)
+    assert torch.linalg.norm(root @ root - exact @ exact) < 0.05 * torch.linalg.norm(exact @ exact)
 
 
-def test_the_root_of_a_singular_matrix_has_finite_values_and_gradients() -> None:
-    matrices = torch.zeros(2, 5, 5, dtype=torch.float64)
-    matrices[1, 0, 0] = 4.0
-    matrices.requires_grad_()
-    root = matrix_sqrt(matrices, 5)
+@pytest.mark.parametrize("positions", [3, 7])
+def test_maps_without_variation_have_finite_roots_and_gradients(positions: int) -> None:
+    tokens = torch.zeros(2, 5, positions, dtype=torch.float64)
+    tokens[1, 0, 0] = 4.0  # one channel varies: the root of a matrix of rank one is itself
+    tokens.requires_grad_()
+    root = covariance_root(tokens, 20)
     root.sum().backward()
-    assert root[1, 0, 0].item() == pytest.approx(2.0, rel=1e-6)
+    assert root[1, 0, 0].item() == pytest.approx(1.0, rel=1e-6)
     assert torch.isfinite(root).all()
-    assert torch.isfinite(matrices.grad).all()
+    assert torch.isfinite(tokens.grad).all()
 
 
 def test_triangles_keep_the_inner_products_of_their_matrices() -> None:

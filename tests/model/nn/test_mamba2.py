@@ -13,8 +13,7 @@ def _block(**options):
     torch.manual_seed(0)
     block = Mamba2(24, state=5, head_width=6, **options).double().eval()
     with torch.no_grad():  # so that no parameter hides behind a neutral start
-        for parameter in (block.D, block.norm.weight):
-            parameter.copy_(torch.randn_like(parameter))
+        block.D.copy_(torch.randn_like(block.D))
     return block
 
 
@@ -50,7 +49,7 @@ def _step_by_step(block: Mamba2, tokens: np.ndarray) -> np.ndarray:
             hidden[head] = decay * hidden[head] + dt[head] * np.outer(x[head], B[head])
             y[head] = hidden[head] @ C[head] + weights["D"][head] * x[head]
         gated = y.reshape(-1) * _silu(z)
-        normed = gated / np.sqrt((gated**2).mean() + 1e-5) * weights["norm.weight"]
+        normed = gated / np.sqrt((gated**2).mean() + 1e-5)
         outputs.append(weights["project_out.weight"] @ normed)
     return np.stack(outputs)
 
@@ -63,6 +62,25 @@ def test_the_block_equals_its_recurrence(count, options):
         actual = block(tokens).numpy()
     expected = np.stack([_step_by_step(block, image) for image in tokens.numpy()])
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("options", [{}, {"groups": 2, "conv": 2, "expand": 1, "chunk": 16}])
+def test_two_directions_are_two_blocks_of_which_one_reads_the_sequence_reversed(options):
+    both, forwards, backwards = (_block(**options, directions=d) for d in (2, 1, 1))
+    inner, mixed, heads = forwards.inner, forwards.mixed, forwards.heads
+    state = both.state_dict()
+    for way, one in enumerate((forwards, backwards)):
+        gates, read, steps = state["project_in.weight"].split([2 * inner, 2 * mixed, 2 * heads])
+        rows = [part.chunk(2)[way] for part in (gates, read, steps)]
+        own = {"project_in.weight": torch.cat(rows)}
+        own["project_out.weight"] = state["project_out.weight"].chunk(2, dim=1)[way]
+        for name in ("convolution.weight", "convolution.bias", "dt_bias", "A_log", "D"):
+            own[name] = state[name].chunk(2)[way]
+        one.load_state_dict(own)
+    tokens = _tokens(40)
+    with torch.no_grad():
+        expected = forwards(tokens) + backwards(tokens.flip(1)).flip(1)
+        torch.testing.assert_close(both(tokens), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_an_output_depends_on_no_later_token():
@@ -108,9 +126,10 @@ def test_widths_that_do_not_divide_are_named(options):
         Mamba2(24, **{"head_width": 6, **options})
 
 
+@pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("count", [77, 150])
-def test_the_exported_block_computes_the_same_for_any_batch(count, tmp_path):
-    block = _block().float()
+def test_the_exported_block_computes_the_same_for_any_batch(count, directions, tmp_path):
+    block = _block(directions=directions).float()
     tokens = _tokens(count, batch=3).float()
     program = torch.onnx.export(
         block,

@@ -35,7 +35,7 @@ def test_a_finer_map_is_folded_into_cells_of_the_coarse_one() -> None:
     tokens = mim.visual_tokens(inputs)
     assert tokens.shape == (1, 4, 5 * 4 + 6)
     cell = inputs["fine"][0, :, 2:4, 0:2]  # the third position: lower left
-    torch.testing.assert_close(tokens[0, 2, :20], cell.flatten())
+    torch.testing.assert_close(tokens[0, 2, :20], cell.permute(1, 2, 0).flatten())
     torch.testing.assert_close(tokens[0, 2, 20:], inputs["coarse"][0, :, 1, 0])
 
 

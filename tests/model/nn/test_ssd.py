@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.nn.ssd import ssd, ssd_weights
+from model.nn.ssd import ssd
 
 LENGTHS = [1, 2, 63, 64, 65, 130, 200]
 
@@ -88,16 +88,6 @@ def test_padding_leaves_no_trace(inputs):
 @pytest.mark.parametrize("length", [5, 130])
 def test_an_empty_batch_gives_an_empty_answer(inputs, length):
     assert ssd(*inputs(length, batch=0)).shape == (0, length, 4, 5)
-
-
-def test_the_weights_are_the_matrix_that_the_recurrence_multiplies_with(inputs, recurrence):
-    x, dt, A, B, C = (tensor.detach() for tensor in inputs(9))
-    weights = ssd_weights(dt, A, B, C)
-    for source in range(9):  # the recurrence's answer to an impulse, token by token
-        impulse = torch.zeros_like(x)
-        impulse[:, source, :, 0] = 1
-        answer = recurrence(impulse, dt, A, B, C)[..., 0]  # (b, t, heads)
-        torch.testing.assert_close(weights[..., source].transpose(1, 2), answer)
 
 
 def test_shapes_that_do_not_fit_are_named(inputs):
