@@ -25,7 +25,7 @@ def _peer(name: str, title: str, package: str, plan: str) -> System:
 
 _BATCHED = f"{CPUS} workers of 1 thread, batches of up to 8"
 _UMZERO = "{bin}/umzero serve --bundle {bundle} --port {port} --state-dir {state}"
-_BENTOML = "{bin}/bentoml serve bentoml_app:Classify --host 127.0.0.1 --port {port} --working-dir"
+_BENTOML = "{bin}/bentoml serve bentoml_app:classify --host 127.0.0.1 --port {port} --working-dir"
 SYSTEMS = (
     System("umzero", "UMZero", "umzero", "`umzero serve`, as it comes", tuple(_UMZERO.split())),
     _peer("litserve", "LitServe", "litserve", _BATCHED),

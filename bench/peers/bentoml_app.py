@@ -1,4 +1,4 @@
-"""BentoML, twice: one image at a time, and with its adaptive batching."""
+"""BentoML: one image at a time, or, with BENCH_BATCH above 1, with its adaptive batching."""
 
 import asyncio
 from pathlib import Path
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 WORKERS = chosen("WORKERS", CPUS)
 THREADS = chosen("THREADS", 1)
-BATCH = chosen("BATCH", 8)
+BATCH = chosen("BATCH", 1)
 QUIET = {"access": {"enabled": False}}
 
 Jpeg = Annotated[Path, ContentType("image/jpeg")]
 
 
 @bentoml.service(workers=WORKERS, logging=QUIET, traffic={"timeout": 30, "max_concurrency": QUEUE})
-class Classify:
+class Alone:
     """Each worker takes one image at a time."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Ranker:
     def __init__(self) -> None:
         self.model = Model(THREADS)
 
-    @bentoml.api(batchable=True, max_batch_size=BATCH, max_latency_ms=10_000)
+    @bentoml.api(batchable=True, max_batch_size=max(2, BATCH), max_latency_ms=10_000)
     def rank(self, images: NDArray[np.uint8]) -> list[dict[str, Any]]:
         return self.model.rank(list(images))
 
@@ -63,3 +63,6 @@ class Batched:
             raise InvalidArgument(str(error)) from error
         answers: list[dict[str, Any]] = await self.ranker.to_async.rank(pixels[None])
         return answers[0]
+
+
+classify = Batched if BATCH > 1 else Alone
