@@ -1,4 +1,8 @@
-"""The JPEGs that every client sends: real photographs where they are, else drawn ones."""
+"""The JPEGs that every client sends: real photographs where they are, else drawn ones.
+
+The photographs of the data set are thumbnails; they are enlarged to what a picture in a web page
+has, so that there is as much to decode as in use.
+"""
 
 import io
 import random
@@ -9,6 +13,7 @@ from PIL import Image, ImageFilter
 
 BIRDS = Path(__file__).resolve().parents[2] / "shared" / "data" / "birds" / "images"
 COUNT = 64
+SIZE = (800, 600)
 
 
 def lay_out(target: Path, source: Path = BIRDS) -> str:
@@ -19,11 +24,21 @@ def lay_out(target: Path, source: Path = BIRDS) -> str:
         files, kind = [drawn(seed) for seed in range(COUNT)], "drawn JPEGs of 500 x 375"
     else:
         chosen = paths[:: len(paths) // COUNT][:COUNT]
-        files, kind = [path.read_bytes() for path in chosen], f"photographs of {_sizes(chosen)}"
+        files = [enlarged(path) for path in chosen]
+        kind = "photographs, enlarged to {} x {}".format(*SIZE)
     for number, file in enumerate(files):
         (target / f"{number:03}.jpg").write_bytes(file)
     mean = sum(map(len, files)) / len(files) / 1024
     return f"{len(files)} {kind}, {mean:.1f} KiB on average"
+
+
+def enlarged(path: Path) -> bytes:
+    """A photograph as a JPEG of `SIZE`."""
+    file = io.BytesIO()
+    with Image.open(path) as image:
+        large = image.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
+    large.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def drawn(seed: int) -> bytes:
@@ -48,15 +63,3 @@ def broken(files: list[bytes], count: int) -> list[bytes]:
     """Truncated JPEGs and garbage, in turn."""
     garbage = random.Random(1).randbytes(8_000)
     return [files[i][: len(files[i]) // 2] if i % 2 else garbage for i in range(count)]
-
-
-def _sizes(paths: list[Path]) -> str:
-    sizes = set()
-    for path in paths:
-        with Image.open(path) as image:
-            sizes.add(image.size)
-    (first_width, first_height), *others = sorted(sizes)
-    if not others:
-        return f"{first_width} x {first_height}"
-    width, height = others[-1]
-    return f"{first_width} x {first_height} to {width} x {height}"

@@ -22,7 +22,6 @@ from onnxruntime.quantization import (
 
 from model.errors import ParityError
 from model.export.backbone_graph import backbone_nodes
-from model.export.raw_input import find_normalisation, read_raw
 from model.runtime.base import F32, U8
 
 INT8 = "embed.int8.onnx"
@@ -45,10 +44,6 @@ def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
     # Runtime's own preparation would do; without this mark it warns on every call.
     model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     nodes = quantised_nodes(model)
-    overrides = _weight_ranges(model, nodes)
-    normalisation = find_normalisation(model)
-    if normalisation is not None:
-        overrides[normalisation.tensor] = [normalisation.override]
     quantize_static(
         model,
         target,
@@ -60,26 +55,19 @@ def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        extra_options={"TensorQuantOverrides": overrides},
+        extra_options={"TensorQuantOverrides": _weight_ranges(model, nodes)},
     )
-    if normalisation is not None:
-        quantised = onnx.load(target)
-        read_raw(quantised, normalisation)
-        onnx.save(quantised, target)
 
 
 def quantised_nodes(model: Any) -> list[str]:
-    """Names of the backbone's nodes to quantise: all of `OPERATORS`. Where the normalisation before
-    the first convolution can't be left out, that and its activation stay in float32: three channels
-    don't fill an int8 dot product, which by itself makes it slower.
+    """Names of the backbone's nodes to quantise: all of `OPERATORS` but the first convolution and
+    its activation, which run slower in 8 bits: three channels don't fill an int8 dot product.
 
     Raises:
         ParityError: there are none.
     """
     nodes = [node for node in backbone_nodes(model) if node.op_type in OPERATORS]
-    stem: set[str] = set()
-    if find_normalisation(model) is None:
-        stem = next((set(node.output) for node in nodes if node.op_type == "Conv"), stem)
+    stem = next((set(node.output) for node in nodes if node.op_type == "Conv"), set())
     names = [node.name for node in nodes if not stem & {*node.input, *node.output}]
     if not names:
         raise ParityError(
@@ -112,7 +100,7 @@ def range_without_overflow(weights: F32) -> F32:
     return result
 
 
-def _weight_ranges(model: Any, names: list[str]) -> dict[str, list[dict[str, Any]]]:
+def _weight_ranges(model: Any, names: list[str]) -> dict[str, list[dict[str, float]]]:
     """`range_without_overflow` of each convolution, as onnxruntime's overrides."""
     constants = {item.name: item for item in model.graph.initializer}
     return {

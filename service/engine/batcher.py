@@ -107,6 +107,27 @@ class Batcher(Generic[Item, Answer]):
             if self._queue.pop(waiter, None) is not None:
                 self._cancelled += 1
 
+    @property
+    def is_spare(self) -> bool:
+        """A lane is idle and nothing waits for it: no batch is to be had by queueing."""
+        return self._idle > 0 and not self._queue and not self._closing
+
+    async def straight(self, prepare: Callable[[], Item]) -> Answer:
+        """Prepare an item and run it, both in an idle lane, with no change of threads between.
+
+        For when the batcher `is_spare`, and at once: with no await between the two.
+
+        Raises:
+            BatchError: running it failed.
+            Exception: what `prepare` raised.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Answer] = loop.create_future()
+        self._idle -= 1
+        future = loop.run_in_executor(self._lanes, self._prepared, prepare)
+        future.add_done_callback(partial(self._finish_straight, waiter))
+        return await waiter
+
     async def close(self) -> None:
         """Take nothing more, answer what is queued, and end the lanes."""
         self._closing = True
@@ -132,6 +153,33 @@ class Batcher(Generic[Item, Answer]):
             raise RuntimeError(f"a batch of {len(items)} items got {len(answers)} answers")
         return answers
 
+    def _prepared(self, prepare: Callable[[], Item]) -> tuple[Answer, float]:
+        """In a lane: the answer, and how long it took to run."""
+        item = prepare()
+        started = time.monotonic()
+        try:
+            (answer,) = self._answers([item])
+        except Exception as error:
+            raise BatchError("a batch of 1 failed") from error
+        return answer, time.monotonic() - started
+
+    def _finish_straight(
+        self, waiter: asyncio.Future[Answer], future: asyncio.Future[tuple[Answer, float]]
+    ) -> None:
+        self._idle += 1
+        if (error := future.exception()) is None:
+            answer, ran_s = future.result()
+            if not waiter.done():
+                waiter.set_result(answer)
+            self._observe([0.0], ran_s)
+        else:
+            if isinstance(error, BatchError):
+                log.error("batch failed", extra={"size": 1}, exc_info=error.__cause__)
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._dispatch()
+        self._settle()
+
     def _finish(
         self,
         waiters: Sequence[asyncio.Future[Answer]],
@@ -155,6 +203,9 @@ class Batcher(Generic[Item, Answer]):
                     waiter.set_result(answer)
         self._dispatch()
         self._settle()
+        self._observe(waited_s, ran_s)
+
+    def _observe(self, waited_s: Sequence[float], ran_s: float) -> None:
         if self._observer is not None:
             cancelled, self._cancelled = self._cancelled, 0
             self._observer.batch_ended(waited_s, ran_s, cancelled)

@@ -28,10 +28,11 @@ class Decoding:
         Raises:
             model.errors.ImageError
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool, preprocess.to_input, data, self._size, self._max_pixels, box
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.here, data, box)
+
+    def here(self, data: bytes, box: Box | None) -> U8:
+        """`decode`, in the calling thread."""
+        return preprocess.to_input(data, self._size, self._max_pixels, box)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -1,6 +1,6 @@
 """Images, one each, through the batcher to the backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,15 @@ class Inference:
             raise Overloaded("too many images wait already; try again") from error
         except BatcherClosed as error:
             raise NotReady("the service is shutting down") from error
+
+    @property
+    def is_spare(self) -> bool:
+        """See `Batcher.is_spare`."""
+        return self._batcher.is_spare
+
+    async def straight(self, decode: Callable[[], U8]) -> Seen:
+        """Decode and embed one image in an idle lane; see `Batcher.straight`."""
+        return await self._batcher.straight(decode)
 
     async def close(self) -> None:
         await self._batcher.close()

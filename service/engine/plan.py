@@ -16,8 +16,8 @@ from model.runtime.base import Backend
 
 # A batch of this size must take no longer than this, or requests wait for their neighbours.
 LONGEST_BATCH_S = 0.5
-# Larger batches are worth their wait, and other plans than the first their risk, only if they answer
-# more images by this factor.
+# Larger batches are worth their wait, and other plans than the first their risk, only if they
+# answer more images by this factor.
 WORTH = 1.1
 TURN_S = 0.06  # one measurement; the better of two counts, for neighbours only slow one down
 TURNS = 2
@@ -57,10 +57,13 @@ class Measured:
 
 
 def candidates(asked: Asked, cpus: int, device: str) -> list[tuple[int, int]]:
-    """(lanes, threads) worth a try, the usual one first: while one batch is handed over another
-    runs, and a lone one has all threads."""
+    """(lanes, threads) worth a try, the usual one first.
+
+    Never a single lane by choice, but on one CPU: while one batch is handed over another runs,
+    which a backend on its own doesn't show.
+    """
     two = min(2, cpus) if device == "cpu" else 2
-    usual = [(two, cpus), (1, cpus)]
+    usual = [(two, cpus)]
     if device == "cpu":
         usual += [(cpus, cpus), (cpus, 1)]
     wanted = [(asked.lanes or lanes, asked.threads or threads) for lanes, threads in usual]

@@ -50,7 +50,7 @@ def test_photographs_are_the_same_every_time_and_broken_ones_are_broken(tmp_path
 
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        photographs.lay_out(tmp_path / name, source=tmp_path)
+        photographs.lay_out(tmp_path / name, source=tmp_path / "none")
     first, second = (photographs.laid_out(tmp_path / name) for name in ("first", "second"))
     assert first == second
     assert len(first) == photographs.COUNT

@@ -246,3 +246,91 @@ def test_an_observer_that_fails_stops_nothing() -> None:
 def test_a_batcher_that_could_never_answer_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="below 1"):
         Batcher(doubled, **{"max_batch": 1, "capacity": 1, **wrong})
+
+
+def test_an_idle_lane_prepares_an_item_and_runs_it_in_one_go() -> None:
+    threads = []
+
+    def prepare() -> int:
+        threads.append(threading.current_thread().name)
+        return 4
+
+    def noted(items: Sequence[int]) -> list[int]:
+        threads.append(threading.current_thread().name)
+        return doubled(items)
+
+    async def test() -> None:
+        ledger = Ledger()
+        batcher = Batcher(noted, max_batch=4, capacity=8, observer=ledger)
+        assert batcher.is_spare
+        assert await batcher.straight(prepare) == 8
+        assert threads[0] == threads[1] != threading.current_thread().name
+        assert ledger.sizes == [1]
+        await batcher.close()
+        assert not batcher.is_spare
+
+    run(test)
+
+
+def test_what_comes_while_a_lane_prepares_is_batched_after_it() -> None:
+    async def test() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.run, max_batch=4, capacity=8)
+        alone = asyncio.create_task(batcher.straight(lambda: 1))
+        await gate.until_entered()
+        assert not batcher.is_spare
+        tasks = submit(batcher, 2, 3)
+        await turns()
+        gate.let(2)
+        assert await alone == 2
+        assert await asyncio.gather(*tasks) == [4, 6]
+        assert gate.batches == [[1], [2, 3]]
+        await batcher.close()
+
+    run(test)
+
+
+def test_an_item_that_cannot_be_prepared_fails_alone_and_frees_its_lane() -> None:
+    def broken() -> int:
+        raise ValueError("no image")
+
+    async def test() -> None:
+        batcher = Batcher(doubled, max_batch=4, capacity=8)
+        with pytest.raises(ValueError, match="no image"):
+            await batcher.straight(broken)
+        assert batcher.is_spare
+        assert await batcher.submit(5) == 10
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_backend_that_fails_on_a_lone_item_is_a_failed_batch() -> None:
+    def failing(items: Sequence[int]) -> list[int]:
+        raise RuntimeError("secret")
+
+    async def test() -> None:
+        batcher = Batcher(failing, max_batch=4, capacity=8)
+        with pytest.raises(BatchError) as caught:
+            await batcher.straight(lambda: 1)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert batcher.is_spare
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_lone_item_whose_caller_left_keeps_its_lane_until_it_is_done() -> None:
+    async def test() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.run, max_batch=4, capacity=8)
+        alone = asyncio.create_task(batcher.straight(lambda: 1))
+        await gate.until_entered()
+        alone.cancel()
+        await turns()
+        assert not batcher.is_spare
+        gate.let(2)
+        assert await batcher.submit(2) == 4
+        await batcher.close()
+
+    run(test)
