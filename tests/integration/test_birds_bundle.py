@@ -32,7 +32,7 @@ def test_every_file_is_what_the_manifest_says(birds_bundle: Path) -> None:
 def test_it_is_small_enough_to_be_committed(birds_bundle: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in birds_bundle.iterdir()}
     assert sum(sizes.values()) < 60e6
-    assert sum(s for name, s in sizes.items() if not name.endswith("safetensors")) < 25e6
+    assert sum(s for name, s in sizes.items() if not name.endswith("safetensors")) < 30e6
 
 
 def test_it_says_where_its_photographs_came_from(birds_bundle: Path) -> None:
