@@ -14,12 +14,18 @@ from numpy.typing import NDArray
 WORKERS = chosen("WORKERS", CPUS)
 THREADS = chosen("THREADS", 1)
 BATCH = chosen("BATCH", 1)
+POOL = chosen("POOL", 1)  # images at once in a worker
 QUIET = {"access": {"enabled": False}}
 
 Jpeg = Annotated[Path, ContentType("image/jpeg")]
 
 
-@bentoml.service(workers=WORKERS, logging=QUIET, traffic={"timeout": 30, "max_concurrency": QUEUE})
+@bentoml.service(
+    workers=WORKERS,
+    threads=POOL,
+    logging=QUIET,
+    traffic={"timeout": 30, "max_concurrency": QUEUE},
+)
 class Alone:
     """Each worker takes one image at a time."""
 

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import cast
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
@@ -16,6 +17,7 @@ from model.nn.umzero import UMZero
 OPSET = 20
 EMBED = "embed.onnx"
 PROTOTYPES = "prototypes.onnx"
+_STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 
 class _Embed(nn.Module):
@@ -87,3 +89,10 @@ def write_graph(
             external_data=False,
             verbose=False,
         )
+    graph = onnx.load(path)
+    for node in graph.graph.node:
+        # Where the exporter ran, line by line: of no use elsewhere.
+        kept = [entry for entry in node.metadata_props if entry.key != _STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(graph, path)
