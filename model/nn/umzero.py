@@ -146,7 +146,7 @@ class UMZero(nn.Module):
         else:
             height, width = self.grid
             maps = embedding.new_full(
-                (len(embedding), self.tokens, height, width), 1 / (height * width)
+                (embedding.shape[0], self.tokens, height, width), 1 / (height * width)
             )
         unit = self.prototype_unit
         attributes = torch.maximum(self.attribute_head(embedding), unit.minimum)
