@@ -24,7 +24,8 @@ class Server:
     def __init__(self, bundle: Path, state: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "umzero.cli", "serve", "--port", "0", "--bundle", str(bundle)],
-            env={**os.environ, "UMZERO_STATE_DIR": str(state)},
+            # What the manifest's scores were measured in.
+            env={**os.environ, "UMZERO_STATE_DIR": str(state), "UMZERO_PRECISION": "fp32"},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
