@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 
 from model.runtime.base import U8
 
+# The best of `plans.py` on 2 CPUs: one replica, or more threads, are slower at 8 clients and more.
 WORKERS = chosen("WORKERS", CPUS)
 THREADS = chosen("THREADS", 1)
 BATCH = chosen("BATCH", 8)
