@@ -103,7 +103,8 @@ def _opening(results: dict[str, Any], systems: list[System]) -> str:
             f"- {results['photographs']}; every client cycles through them, on one connection.",
             "- The limit is the same decoding and inference in a plain loop, without HTTP, measured"
             " before and after each system: for one client one process with a thread a CPU, for"
-            " more a process a CPU. It takes one image at a time; batches can beat it. A point between two limits more than 15 % apart is dropped.",
+            " more a process a CPU. It takes one image at a time; batches can beat it."
+            " A point between two limits more than 15 % apart is dropped.",
             "- All serve the same bundle with the same decoding and ONNX Runtime session, and give"
             " the same five classes; UMZero's answer holds attributes and timings besides.",
             "- The load comes from another process on the same CPUs; its share of one is in the"

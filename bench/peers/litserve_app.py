@@ -8,8 +8,8 @@ from fastapi import Body, HTTPException
 
 from model.runtime.base import U8
 
-# The best of `plans.py` on 2 CPUs, but without waiting for a batch to fill: that costs a lone client
-# more than it gives to many.
+# The best of `plans.py` on 2 CPUs, but without waiting for a batch to fill: that costs a lone
+# client more than it gives to many.
 WORKERS = chosen("WORKERS", CPUS)
 THREADS = chosen("THREADS", 1)
 BATCH = chosen("BATCH", 8)
