@@ -1,6 +1,6 @@
 """What the heads cost: UMZero's whole network beside its backbone alone, in ONNX Runtime.
 
-    python bench/network.py [--bundle weights/birds] [--seconds 10]
+    python bench/network.py [--bundle weights/birds] [--seconds 5]
 
 Both graphs are exported from the bundle's weights by the same code, and run in turn, one image at
 a time, with the same number of threads. The ratios are medians over the turns.

@@ -21,6 +21,7 @@ from typing import Any
 import limit
 import photographs
 import picture
+import probe_table
 import probes
 import table
 from environments import ROOT, SHARED, NotInstalled, prepare, versions
@@ -214,7 +215,7 @@ def main() -> None:
             for system in systems:
                 found = probes.probe(system, bench.pythons[system.name], Path(folder), given.bundle)
                 bench.results.setdefault("probes", {})[system.name] = found
-                print(table.probed(system.title, found), flush=True)
+                print(probe_table.probed(system.title, found), flush=True)
         bench.save()
         report(bench.results, given)
 
