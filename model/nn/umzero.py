@@ -102,32 +102,37 @@ class UMZero(nn.Module):
         return Features(pooled, {s: named[s] for s in stages_in(named, read)})
 
     def first_order(self, pooled: Tensor) -> Tensor:
-        """(B, C) -> (B, C): square root, unit length, centred."""
-        return unit_rows(pooled.clamp_min(1e-12).sqrt()) - self.pooled_mean
+        """(B, C) -> (B, C): square root, unit length, not centred."""
+        return unit_rows(pooled.clamp_min(1e-12).sqrt())
 
     def global_features(self, features: Features) -> Tensor:
-        """(B, F): the first-order part and HGA's, weighted by their number of kernels."""
-        pooled = self.first_order(features.pooled)
-        if self.hga is None:
-            return pooled
-        kernels = 1 + len(self.hga.stages)
-        second = self.hga(features.maps) * (kernels - 1) ** 0.5
-        weighted: Tensor = torch.cat([pooled, second], dim=-1) / kernels**0.5
+        """(B, F): the first-order part and HGA's, centred, weighted by their number of kernels."""
+        rows, centre = self._global_rows(features)
+        weighted: Tensor = (rows - centre) / self._kernels**0.5
         return weighted
 
     def global_embedding(self, features: Features, without: str = "") -> Tensor:
-        """(B, D) unit rows: `global_head(global_features)`, with centres and weights drawn into the
+        """(B, D) unit rows: `global_head(global_features)`, with centre and weights drawn into the
         head, where an exported graph has them as constants."""
-        rows, centre = unit_rows(features.pooled.clamp_min(1e-12).sqrt()), self.pooled_mean
-        weight = self.global_head.weight
-        if self.hga is not None:
-            stages = len(self.hga.stages)
-            second, mean = self.hga.vectors(features.maps), self.hga.mean * stages**0.5
-            if without == "hga":
-                second = mean.expand_as(second)
-            rows, centre = torch.cat([rows, second], dim=-1), torch.cat([centre, mean])
-            weight = weight / (1 + stages) ** 0.5
+        rows, centre = self._global_rows(features, without)
+        weight = self.global_head.weight / self._kernels**0.5
         return unit_rows(functional.linear(rows, weight, -(weight @ centre)))
+
+    @property
+    def _kernels(self) -> int:
+        return 1 + (len(self.hga.stages) if self.hga else 0)
+
+    def _global_rows(self, features: Features, without: str = "") -> tuple[Tensor, Tensor]:
+        """The kernels' unit vectors side by side (B, F), and their centre (F,)."""
+        rows, centre = self.first_order(features.pooled), self.pooled_mean
+        if self.hga is None:
+            return rows, centre
+        second = self.hga.vectors(features.maps)
+        # HGA's own mean is that of its output, which has unit length over all stages.
+        mean = self.hga.mean * len(self.hga.stages) ** 0.5
+        if without == "hga":
+            second = mean.expand_as(second)
+        return torch.cat([rows, second], dim=-1), torch.cat([centre, mean])
 
     def local_embedding(self, attributes: Tensor) -> Tensor:
         """MIM's predicted attributes (B, A) -> (B, D) unit rows, as the prototypes are made."""

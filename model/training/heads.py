@@ -56,7 +56,6 @@ class GlobalHead:
         self.labels = training.labels
         network.eval()
         network.prototype_unit.start_from_classes(training.class_attributes)
-        network.pooled_mean.zero_()
         network.pooled_mean.copy_(network.first_order(training.features.pooled).mean(dim=0))
         if network.hga is not None:
             once = len(training.labels) // VIEWS  # mirroring moves no channel statistics
