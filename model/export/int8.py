@@ -14,6 +14,7 @@ from model.export.parity import check_int8
 from model.export.precision import compare
 from model.export.quantize import INT8, quantise
 from model.runtime.base import U8
+from model.training.evaluate import mismatches
 from model.training.features import Progress
 from model.training.selection import validation_task
 
@@ -31,7 +32,7 @@ def write_int8(
     """Quantise `folder`'s embed.onnx beside it, check it and score it.
 
     Args:
-        data: what the bundle was trained on; no test image is read.
+        data: what the bundle was trained on (`check_data`); no test image is read.
         parity_images: (B, S, S, 3), real ones.
         command: what repeats all this, for the manifest.
 
@@ -39,11 +40,9 @@ def write_int8(
         `Manifest.int8`.
 
     Raises:
-        DatasetError: the data isn't what the bundle was trained on, or names no validation classes.
         ParityError: the int8 graph is too far from the fp32 graph.
         WeightsError: the manifest doesn't say what training chose.
     """
-    check_data(bundle, data)
     images = calibration_images(data, bundle.manifest.input_size)
     quantise(folder / EMBED, folder / INT8, images)
     check_int8(folder, parity_images)
@@ -72,11 +71,7 @@ def check_data(bundle: Bundle, data: ZeroShotData) -> None:
     Raises:
         DatasetError: the data isn't what the bundle was trained on, or names no validation classes.
     """
-    problems = []
-    if data.attribute_names != bundle.manifest.attributes.names:
-        problems.append("its attributes aren't the bundle's, or have another order")
-    ours, theirs = {c.class_id for c in bundle.classes}, {data.class_names[c] for c in data.seen}
-    problems += [f"class {name} is seen in only one of them" for name in sorted(ours ^ theirs)]
+    problems = mismatches(bundle, data)
     if len(data.validation) < 2 or len(data.seen) - len(data.validation) < 3:
         problems.append(
             f"{len(data.validation)} of its {len(data.seen)} seen classes are validation classes; "

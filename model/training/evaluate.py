@@ -133,7 +133,8 @@ def _best(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> NDArray[np.i
     return best
 
 
-def _check_fits(bundle: bundles.Bundle, data: ZeroShotData) -> None:
+def mismatches(bundle: bundles.Bundle, data: ZeroShotData) -> list[str]:
+    """Why a bundle can't have been trained on some data; nothing if it can."""
     problems = []
     if data.attribute_names != bundle.manifest.attributes.names:
         problems.append(
@@ -143,6 +144,11 @@ def _check_fits(bundle: bundles.Bundle, data: ZeroShotData) -> None:
     ours = {c.class_id for c in bundle.classes}
     theirs = {data.class_names[c] for c in data.seen}
     problems += [f"class {name} is seen in only one of them" for name in sorted(ours ^ theirs)]
+    return problems
+
+
+def _check_fits(bundle: bundles.Bundle, data: ZeroShotData) -> None:
+    problems = mismatches(bundle, data)
     if not len(data.test_unseen) or not len(data.test_seen):
         problems.append("it needs test images of seen and of unseen classes")
     if problems:

@@ -108,7 +108,7 @@ def test_calibration_reads_training_images_that_no_score_is_taken_on(data: ZeroS
     [
         ({"validation": ()}, "0 of its 7 seen classes are validation classes"),
         ({"seen": (0, 1, 2, 3)}, "is seen in only one of them"),
-        ({"attribute_names": ("a",)}, "its attributes aren't the bundle's"),
+        ({"attribute_names": ("a",)}, "it has 1 attributes, the bundle"),
     ],
 )
 def test_other_data_is_refused(
