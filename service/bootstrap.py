@@ -163,7 +163,9 @@ def _planned(
     settings: Settings, bundle: Bundle, backend: Backend | None, cpus: int
 ) -> tuple[Plan, Backend]:
     """Measure how to run the bundle's network; what the settings fix is not varied."""
-    asked = Asked(settings.lanes, settings.threads, settings.max_batch)
+    # Torch's threads are the process's: the last backend that was tried would set them for all.
+    threads = settings.threads or (cpus if settings.backend == "torch" else 0)
+    asked = Asked(settings.lanes, threads, settings.max_batch)
     if backend is not None:
         plan = Plan(asked.lanes or min(2, cpus), asked.threads or cpus, asked.max_batch or 16)
         return plan, backend

@@ -1,10 +1,14 @@
 """The plan follows what was measured; backends here differ by more than a machine's noise."""
 
+from pathlib import Path
+
 import pytest
 
-from model.runtime.fake import FakeBackend
+from model.runtime.fake import FakeBackend, write_fake_bundle
+from service import bootstrap
 from service.engine import plan
 from service.engine.plan import Asked, Plan, candidates, choose, measure
+from service.settings import read
 
 
 class Paced(FakeBackend):
@@ -104,3 +108,22 @@ def test_the_rate_counts_every_callers_images() -> None:
     assert found <= 2 * 3 / 0.02
     assert set(backend.batch_sizes) == {3}
     assert len(backend.batch_sizes) >= 4  # each caller's first one, which is not counted, and more
+
+
+class Chosen(Exception):  # noqa: N818 - what `choose` was asked is all that matters
+    pass
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("torch", 3), ("onnx", 0)])
+def test_torch_is_tried_with_one_number_of_threads_for_they_are_the_process_s(
+    kind: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spy(_: object, asked: Asked, cpus: int, device: str) -> None:
+        raise Chosen(asked.threads)
+
+    monkeypatch.setattr(bootstrap, "available_cpus", lambda: 3)
+    monkeypatch.setattr(bootstrap, "choose", spy)
+    settings = read({"bundle": write_fake_bundle(tmp_path / "fake").path, "backend": kind})
+    with pytest.raises(Chosen) as caught:
+        bootstrap.build(settings)
+    assert caught.value.args == (expected,)
