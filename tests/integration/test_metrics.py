@@ -1,0 +1,27 @@
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+
+def test_prometheus_own_linter_finds_nothing(
+    http: httpx.Client, picture: Callable[..., bytes]
+) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs the program promtool, of Debian's package prometheus")
+    assert http.post("/classify", content=picture("Robin")).status_code == 200
+    assert http.post("/classify", content=b"no image").status_code == 422
+    exposition = http.get("/metrics").text
+    assert "umzero_request_duration_seconds_bucket" in exposition
+    told = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=exposition,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (0, "")
