@@ -7,6 +7,8 @@ from model.runtime.base import F32
 
 # The scores of which `top_k` looks at the highest alone, to leave most of them out.
 _RUN = 256
+# So many scores are sorted in less time than it takes to leave most of them out.
+_FEW = 500
 
 
 def cosine_logits(embedding: F32, prototypes: F32, temperature: float) -> F32:
@@ -98,12 +100,12 @@ def top_k(scores: F32, k: int) -> NDArray[np.intp]:
 
 
 def _top(scores: F32, k: int) -> NDArray[np.intp]:
-    """`top_k` by one partition."""
-    if k < len(scores):
-        bound = np.partition(scores, len(scores) - k)[len(scores) - k]
-        above = np.flatnonzero(scores > bound)
-        ties = np.flatnonzero(scores == bound)[: k - len(above)]
-        chosen = np.sort(np.concatenate([above, ties]))
-    else:
-        chosen = np.arange(len(scores))
+    """`top_k` by one partition, or, of few scores, by sorting all of them."""
+    if len(scores) <= _FEW or k == len(scores):
+        order: NDArray[np.intp] = np.argsort(-scores, kind="stable")[:k]
+        return order
+    bound = np.partition(scores, len(scores) - k)[len(scores) - k]
+    above = np.flatnonzero(scores > bound)
+    ties = np.flatnonzero(scores == bound)[: k - len(above)]
+    chosen = np.sort(np.concatenate([above, ties]))
     return chosen[np.argsort(-scores[chosen], kind="stable")]

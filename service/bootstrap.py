@@ -125,15 +125,18 @@ def build(
     generation = Generation(
         bundle=bundle,
         backend=backend,
-        decoding=Decoding(
-            bundle.manifest.input_size, settings.max_image_pixels, settings.decode_threads or cpus
-        ),
         inference=Inference(
             backend,
+            Decoding(
+                bundle.manifest.input_size,
+                settings.max_image_pixels,
+                settings.decode_threads or cpus,
+            ),
             max_batch=plan.max_batch,
             capacity=settings.queue_capacity * IMAGES_AT_ONCE,
             lanes=plan.lanes,
             observer=rate,
+            embedded=metrics.batch_embedded,
         ),
         registry=Registry(store, bundle.classes, backend.prototypes),
     )

@@ -1,6 +1,7 @@
 """`umzero serve`, as a plain function with typer annotations."""
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -81,6 +82,7 @@ def run(settings: Settings, app: Any = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
     server = _Server(config, app.state.service)
@@ -130,6 +132,9 @@ class _Server(uvicorn.Server):
             self.failed = self.should_exit = True
         if self._service.state != "ready" or not self.servers:
             return
+        # What was loaded stays; to look through it for garbage again and again holds requests up.
+        gc.collect()
+        gc.freeze()
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(

@@ -97,9 +97,12 @@ class Metrics:
         """`service.engine.batcher.Observer`."""
         for seconds in waited_s:
             self._queued.observe(seconds)
-        self._inferred.observe(ran_s)
-        self._batches.observe(len(waited_s))
-        self._images.inc(len(waited_s))
+
+    def batch_embedded(self, images: int, seconds: float) -> None:
+        """The backend answered a batch. May be called in any thread."""
+        self._inferred.observe(seconds)
+        self._batches.observe(images)
+        self._images.inc(images)
 
     def exposition(self) -> bytes:
         """Prometheus's text format."""

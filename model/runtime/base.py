@@ -5,7 +5,7 @@ Shapes: B images, S input size, D embedding, A attributes, T attribute tokens, C
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,4 +57,13 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free what the backend holds. Calling any method afterwards is an error."""
+        ...
+
+
+@runtime_checkable
+class SharesThreads(Protocol):
+    """What a backend offers besides whose `embed` uses several CPUs."""
+
+    def embed_beside(self, images: U8) -> Embedded:
+        """`embed`, while others run beside it: with one lane's share of the threads."""
         ...

@@ -1,7 +1,6 @@
 """The default backend: ONNX Runtime on the CPU, no torch."""
 
 import hashlib
-import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -67,8 +66,6 @@ class OnnxBackend:
             beside=embed if beside == threads else _session(bundle, graph, beside),
             prototypes=prototypes,
         )
-        self._lock = threading.Lock()
-        self._running = 0
         self._info = BackendInfo(
             name="onnx",
             device="cpu",
@@ -87,21 +84,21 @@ class OnnxBackend:
         return self._info
 
     def embed(self, images: U8) -> Embedded:
-        sessions = self._open_sessions()
+        return self._embed(self._open_sessions().alone, images)
+
+    def embed_beside(self, images: U8) -> Embedded:
+        """See `model.runtime.base.SharesThreads`."""
+        return self._embed(self._open_sessions().beside, images)
+
+    def _embed(self, session: Any, images: U8) -> Embedded:
         size = self._info.input_size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise ValueError(
                 f"images are {images.dtype} {images.shape}; expected uint8 (B, {size}, {size}, 3)"
             )
-        feed = {"images": np.ascontiguousarray(images)}
-        with self._lock:
-            self._running += 1
-            session = sessions.alone if self._running == 1 else sessions.beside
-        try:
-            return Embedded(*session.run(list(Embedded._fields), feed))
-        finally:
-            with self._lock:
-                self._running -= 1
+        return Embedded(
+            *session.run(list(Embedded._fields), {"images": np.ascontiguousarray(images)})
+        )
 
     def prototypes(self, class_attributes: F32) -> F32:
         session = self._open_sessions().prototypes

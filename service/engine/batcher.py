@@ -6,11 +6,12 @@ one batch at a time.
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
@@ -45,45 +46,79 @@ class _Waiting(Generic[Item]):
     since: float
 
 
+class _Lane(threading.Thread):
+    """Runs what is put into `todo`, until that is None.
+
+    An executor would do the same with a future, a lock and two callbacks more for each batch.
+    """
+
+    def __init__(self, number: int, prepare: Callable[[bool], None] | None) -> None:
+        super().__init__(name=f"lane_{number}", daemon=True)
+        self.prepare = prepare
+        self.todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def run(self) -> None:
+        while (work := self.todo.get()) is not None:
+            work()
+
+
 class Batcher(Generic[Item, Answer]):
     """Gathers single items into batches.
 
     Args:
-        run: a batch of items -> one answer each, in order. It is called in lane threads.
+        run: a batch of items -> one answer each, in order; an exception in place of an answer
+            fails that item alone. It is called in lane threads.
         max_batch: items in a batch, at most.
         capacity: items that may wait.
         lanes: batches that may run at the same time.
         observer: is told of batches.
+        prepare: for each lane, or for none: called in it before each batch, with whether others
+            are at work or wait.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Answer]],
+        run: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
         *,
         max_batch: int,
         capacity: int,
         lanes: int = 1,
         observer: Observer | None = None,
+        prepare: Sequence[Callable[[bool], None]] = (),
     ) -> None:
         if min(max_batch, capacity, lanes) < 1:
             raise ValueError(f"max_batch={max_batch}, capacity={capacity}, lanes={lanes}: below 1")
         self._run = run
         self._max_batch = max_batch
         self._capacity = capacity
-        self._lanes = ThreadPoolExecutor(lanes, "lane")
-        self._idle = lanes
-        self._lane_count = lanes
+        self._lanes = [
+            _Lane(number, prepare[number] if prepare else None) for number in range(lanes)
+        ]
+        # The lane that was busy last is the first to work again: its caches are warm.
+        self._idle = self._lanes[::-1]
         self._observer = observer
         # In order of arrival; a caller that leaves takes its item out.
         self._queue: dict[asyncio.Future[Answer], _Waiting[Item]] = {}
         self._cancelled = 0
         self._closing = False
         self._drained = asyncio.Event()
+        for lane in self._lanes:
+            lane.start()
 
     @property
     def depth(self) -> int:
         """Items that wait."""
         return len(self._queue)
+
+    @property
+    def busy(self) -> int:
+        """Lanes at work. May be read in any thread."""
+        return len(self._lanes) - len(self._idle)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Several lanes are at work, or items wait. May be read in any thread."""
+        return self.busy > 1 or bool(self._queue)
 
     async def submit(self, item: Item) -> Answer:
         """Wait for an item's answer. Cancel it to leave the queue.
@@ -91,6 +126,7 @@ class Batcher(Generic[Item, Answer]):
         Raises:
             QueueFull, BatcherClosed: at once.
             BatchError: the batch that held it failed.
+            Exception: what `run` gave in place of its answer.
         """
         if self._closing:
             raise BatcherClosed
@@ -107,109 +143,91 @@ class Batcher(Generic[Item, Answer]):
             if self._queue.pop(waiter, None) is not None:
                 self._cancelled += 1
 
-    @property
-    def is_spare(self) -> bool:
-        """A lane is idle and nothing waits for it: no batch is to be had by queueing."""
-        return self._idle > 0 and not self._queue and not self._closing
-
-    async def straight(self, prepare: Callable[[], Item]) -> Answer:
-        """Prepare an item and run it, both in an idle lane, with no change of threads between.
-
-        For when the batcher `is_spare`, and at once: with no await between the two.
-
-        Raises:
-            BatchError: running it failed.
-            Exception: what `prepare` raised.
-        """
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[Answer] = loop.create_future()
-        self._idle -= 1
-        future = loop.run_in_executor(self._lanes, self._prepared, prepare)
-        future.add_done_callback(partial(self._finish_straight, waiter))
-        return await waiter
-
     async def close(self) -> None:
         """Take nothing more, answer what is queued, and end the lanes."""
         self._closing = True
         self._settle()
         await self._drained.wait()
-        self._lanes.shutdown()
+        for lane in self._lanes:
+            lane.todo.put(None)
+        for lane in self._lanes:
+            lane.join()
 
     def _dispatch(self) -> None:
         loop = asyncio.get_running_loop()
         while self._idle and self._queue:
-            waiters = list(self._queue)[: self._max_batch]
+            # A lane takes its share of what waits, so that the next one to end finds something,
+            # too, and doesn't stand idle while its answers travel and new items come.
+            share = -(-len(self._queue) // len(self._lanes))
+            waiters = [waiter for waiter, _ in zip(self._queue, range(share), strict=False)]
+            waiters = waiters[: self._max_batch]
             batch = [self._queue.pop(waiter) for waiter in waiters]
-            self._idle -= 1
             started = time.monotonic()
             waited = [started - waiting.since for waiting in batch]
-            future = loop.run_in_executor(self._lanes, self._answers, [w.item for w in batch])
-            future.add_done_callback(partial(self._finish, waiters, waited, started))
+            lane = self._idle.pop()
+            items = [waiting.item for waiting in batch]
+            lane.todo.put(partial(self._work, loop, lane, waiters, items, waited))
 
-    def _answers(self, items: Sequence[Item]) -> Sequence[Answer]:
-        """In a lane."""
+    def _answers(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
         answers = self._run(items)
         if len(answers) != len(items):
             raise RuntimeError(f"a batch of {len(items)} items got {len(answers)} answers")
         return answers
 
-    def _prepared(self, prepare: Callable[[], Item]) -> tuple[Answer, float]:
-        """In a lane: the answer, and how long it took to run."""
-        item = prepare()
-        started = time.monotonic()
-        try:
-            (answer,) = self._answers([item])
-        except Exception as error:
-            raise BatchError("a batch of 1 failed") from error
-        return answer, time.monotonic() - started
-
-    def _finish_straight(
-        self, waiter: asyncio.Future[Answer], future: asyncio.Future[tuple[Answer, float]]
+    def _work(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lane: _Lane,
+        waiters: Sequence[asyncio.Future[Answer]],
+        items: Sequence[Item],
+        waited_s: Sequence[float],
     ) -> None:
-        self._idle += 1
-        if (error := future.exception()) is None:
-            answer, ran_s = future.result()
-            if not waiter.done():
-                waiter.set_result(answer)
-            self._observe([0.0], ran_s)
-        else:
-            if isinstance(error, BatchError):
-                log.error("batch failed", extra={"size": 1}, exc_info=error.__cause__)
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._dispatch()
-        self._settle()
+        """In a lane."""
+        started = time.monotonic()
+        answers: Sequence[Answer | Exception] | BaseException
+        try:
+            if lane.prepare is not None:
+                lane.prepare(self.is_crowded)
+            answers = self._answers(items)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the lane goes on
+            answers = error
+        ran_s = time.monotonic() - started
+        try:
+            loop.call_soon_threadsafe(self._finish, lane, waiters, answers, waited_s, ran_s)
+        except RuntimeError:
+            log.warning("a batch outlived its event loop", extra={"size": len(items)})
 
     def _finish(
         self,
+        lane: _Lane,
         waiters: Sequence[asyncio.Future[Answer]],
+        answers: Sequence[Answer | Exception] | BaseException,
         waited_s: Sequence[float],
-        started: float,
-        future: asyncio.Future[Sequence[Answer]],
+        ran_s: float,
     ) -> None:
-        ran_s = time.monotonic() - started
-        self._idle += 1
-        if future.cancelled() or (error := future.exception()) is not None:
-            cause = None if future.cancelled() else error
-            log.error("batch failed", extra={"size": len(waiters)}, exc_info=cause)
-            for waiter in waiters:
-                if not waiter.done():
-                    failure = BatchError(f"a batch of {len(waiters)} failed")
-                    failure.__cause__ = cause
-                    waiter.set_exception(failure)
-        else:
-            for waiter, answer in zip(waiters, future.result(), strict=True):
-                if not waiter.done():
-                    waiter.set_result(answer)
+        self._idle.append(lane)
+        # Before anything else: the lane needs no answer to be told to go on.
         self._dispatch()
+        if isinstance(answers, BaseException):
+            log.error("batch failed", extra={"size": len(waiters)}, exc_info=answers)
+            cause = answers
+            answers = []
+            for _ in waiters:
+                failure = BatchError(f"a batch of {len(waiters)} failed")
+                failure.__cause__ = cause
+                answers.append(failure)
+        for waiter, answer in zip(waiters, answers, strict=True):
+            if waiter.done():
+                continue
+            if isinstance(answer, Exception):
+                waiter.set_exception(answer)
+            else:
+                waiter.set_result(answer)
         self._settle()
-        self._observe(waited_s, ran_s)
-
-    def _observe(self, waited_s: Sequence[float], ran_s: float) -> None:
         if self._observer is not None:
             cancelled, self._cancelled = self._cancelled, 0
             self._observer.batch_ended(waited_s, ran_s, cancelled)
 
     def _settle(self) -> None:
-        if self._closing and not self._queue and self._idle == self._lane_count:
+        if self._closing and not self._queue and not self.busy:
             self._drained.set()

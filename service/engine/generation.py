@@ -8,7 +8,6 @@ import numpy as np
 from model.bundle import Bundle
 from model.runtime.base import Backend
 from model.sheets import AttributeSpace
-from service.engine.decoding import Decoding
 from service.engine.inference import Inference
 from service.registry.registry import Registry
 
@@ -22,7 +21,6 @@ class Generation:
 
     bundle: Bundle
     backend: Backend
-    decoding: Decoding
     inference: Inference
     registry: Registry
 
@@ -39,7 +37,6 @@ class Generation:
     async def close(self) -> None:
         """Answer what is queued, then free everything."""
         await self.inference.close()
-        self.decoding.close()
         # Waits for a registration that runs.
         await asyncio.to_thread(self.registry.close)
         self.backend.close()

@@ -1,50 +1,117 @@
-"""Images, one each, through the batcher to the backend."""
+"""Images, one each, through decoding and the batcher to the backend."""
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from model.runtime.base import F32, U8, Backend
+from model.errors import ImageError
+from model.preprocess import Box
+from model.runtime.base import F32, U8, Backend, SharesThreads
 from service.engine.batcher import Batcher, BatcherClosed, Observer, QueueFull
+from service.engine.cpus import seats
+from service.engine.decoding import Decoding
 from service.errors import NotReady, Overloaded
+
+# A larger file would keep the others of its batch waiting for its pixels.
+_LIGHT_BYTES = 2**20
 
 
 class Seen(NamedTuple):
-    """What the network saw in one image."""
+    """What the network saw in one image, and how long it took to decode."""
 
     embedding: F32  # (D,)
     attributes: F32  # (A,)
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image as it came."""
+
+    data: bytes
+    box: Box | None
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as the network takes it, (S, S, 3)."""
+
+    array: U8
+    decode_s: float = 0.0
 
 
 class Inference:
-    """Args: those of `Batcher`, and the backend whose `embed` runs in its lanes."""
+    """From bytes to what the network sees.
+
+    On a CPU the lanes decode as well: as many threads as there are CPUs do all the work, and an
+    image changes threads once. Large files, and all images of a GPU, are decoded in a pool before
+    they queue up.
+
+    Args:
+        backend: its `embed` runs in the batcher's lanes.
+        decoding: the pool; closed with this.
+        embedded: is told of each batch that the backend answered: images, seconds; in a lane.
+        max_batch, capacity, lanes, observer: those of `Batcher`.
+    """
 
     def __init__(
         self,
         backend: Backend,
+        decoding: Decoding,
         *,
         max_batch: int,
         capacity: int,
         lanes: int,
         observer: Observer | None = None,
+        embedded: Callable[[int, float], None] = lambda _count, _seconds: None,
     ) -> None:
         self._backend = backend
-        self._batcher: Batcher[U8, Seen] = Batcher(
-            self._embed, max_batch=max_batch, capacity=capacity, lanes=lanes, observer=observer
+        self._decoding = decoding
+        self._embedded = embedded
+        self._lanes_decode = backend.info.device == "cpu"
+        self._embed_beside = (
+            backend.embed_beside if isinstance(backend, SharesThreads) else backend.embed
+        )
+        self._batcher: Batcher[Encoded | Pixels, Seen] = Batcher(
+            self._run,
+            max_batch=max_batch,
+            capacity=capacity,
+            lanes=lanes,
+            observer=observer,
+            prepare=[seat.take for seat in seats(lanes)] if self._lanes_decode else (),
         )
 
     @property
     def depth(self) -> int:
         return self._batcher.depth
 
-    async def embed(self, image: U8) -> Seen:
-        """(S, S, 3) -> what was seen.
+    async def see(self, data: bytes, box: Box | None = None) -> Seen:
+        """Decode and embed an image file.
 
         Raises:
+            model.errors.ImageError: it can't be used.
             Overloaded, NotReady: the queue is full, or the service is closing.
             BatchError: the backend failed.
         """
+        if self._lanes_decode and len(data) <= _LIGHT_BYTES:
+            return await self._submit(Encoded(data, box))
+        started = time.perf_counter()
+        pixels = await self._decoding.decode(data, box)
+        return await self._submit(Pixels(pixels, time.perf_counter() - started))
+
+    async def embed(self, image: U8) -> Seen:
+        """Embed pixels (S, S, 3); raises what `see` raises."""
+        return await self._submit(Pixels(image))
+
+    async def close(self) -> None:
+        """Answer what is queued."""
+        await self._batcher.close()
+        self._decoding.close()
+
+    async def _submit(self, image: Encoded | Pixels) -> Seen:
         try:
             return await self._batcher.submit(image)
         except QueueFull as error:
@@ -52,21 +119,33 @@ class Inference:
         except BatcherClosed as error:
             raise NotReady("the service is shutting down") from error
 
-    @property
-    def is_spare(self) -> bool:
-        """See `Batcher.is_spare`."""
-        return self._batcher.is_spare
+    def _run(self, images: Sequence[Encoded | Pixels]) -> list[Seen | Exception]:
+        """In a lane; an image that can't be decoded fails alone."""
+        decoded = [self._pixels(image) for image in images]
+        good = [image for image in decoded if isinstance(image, Pixels)]
+        seen = iter(self._seen(good) if good else ())
+        return [next(seen) if isinstance(image, Pixels) else image for image in decoded]
 
-    async def straight(self, decode: Callable[[], U8]) -> Seen:
-        """Decode and embed one image in an idle lane; see `Batcher.straight`."""
-        return await self._batcher.straight(decode)
+    def _pixels(self, image: Encoded | Pixels) -> Pixels | ImageError:
+        if isinstance(image, Pixels):
+            return image
+        started = time.perf_counter()
+        try:
+            array = self._decoding.here(image.data, image.box)
+        except ImageError as error:
+            return error
+        return Pixels(array, time.perf_counter() - started)
 
-    async def close(self) -> None:
-        await self._batcher.close()
-
-    def _embed(self, images: Sequence[U8]) -> list[Seen]:
-        embedded = self._backend.embed(np.stack(images))
+    def _seen(self, images: Sequence[Pixels]) -> list[Seen]:
+        arrays = [image.array for image in images]
+        batch = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+        started = time.perf_counter()
+        embed = self._embed_beside if self._batcher.is_crowded else self._backend.embed
+        found = embed(batch)
+        self._embedded(len(images), time.perf_counter() - started)
         return [
-            Seen(embedding, attributes)
-            for embedding, attributes in zip(embedded.embedding, embedded.attributes, strict=True)
+            Seen(embedding, attributes, image.decode_s)
+            for embedding, attributes, image in zip(
+                found.embedding, found.attributes, images, strict=True
+            )
         ]

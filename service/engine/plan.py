@@ -12,16 +12,18 @@ from math import inf
 
 import numpy as np
 
-from model.runtime.base import Backend
+from model.runtime.base import Backend, SharesThreads
 
 # A batch of this size must take no longer than this, or requests wait for their neighbours.
 LONGEST_BATCH_S = 0.5
-# Larger batches are worth their wait, and other plans than the first their risk, only if they
-# answer more images by this factor.
+# Other plans than the first are worth their risk only if they answer more images by this factor.
 WORTH = 1.1
+# Larger batches save changes of threads, which a backend on its own doesn't show: the largest size
+# is taken that is no slower than the best by more than this factor, which is noise.
+NOISE = 1.03
 TURN_S = 0.06  # one measurement; the better of two counts, for neighbours only slow one down
-TURNS = 2
-BATCHES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 4, 16, 64)}
+TURNS = 3
+BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 16, 64)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def candidates(asked: Asked, cpus: int, device: str) -> list[tuple[int, int]]:
     two = min(2, cpus) if device == "cpu" else 2
     usual = [(two, cpus)]
     if device == "cpu":
-        usual += [(cpus, cpus), (cpus, 1)]
+        usual += [(cpus, cpus)]
     wanted = [(asked.lanes or lanes, asked.threads or threads) for lanes, threads in usual]
     return list(dict.fromkeys(wanted))
 
@@ -98,29 +100,32 @@ def choose(
 def measure(backend: Backend, lanes: int, threads: int, sizes: Sequence[int]) -> Measured:
     """Run a backend alone and in all lanes, with batches of each of the ascending `sizes`."""
     alone = rate(backend, 1, 1)
-    best_size, together = sizes[0], 0.0
+    rates: dict[int, float] = {}
     for size in sizes:
         # The next size takes longer still.
-        if together and lanes * size / together > LONGEST_BATCH_S:
+        if rates and lanes * size / max(rates.values()) > LONGEST_BATCH_S:
             break
-        found = rate(backend, lanes, size)
-        if found > together * WORTH:
-            best_size, together = size, found
-    return Measured(Plan(lanes, threads, best_size), backend, alone, together)
+        rates[size] = rate(backend, lanes, size)
+    best = max(rates.values())
+    size = max(size for size, found in rates.items() if found * NOISE >= best)
+    return Measured(Plan(lanes, threads, size), backend, alone, rates[size])
 
 
 def rate(backend: Backend, callers: int, size: int) -> float:
     """Images a second that so many callers at once get, each with batches of `size`."""
     side = backend.info.input_size
+    embed = backend.embed
+    if callers > 1 and isinstance(backend, SharesThreads):
+        embed = backend.embed_beside
     images = np.random.default_rng(0).integers(0, 256, (size, side, side, 3), np.uint8)
 
     def call(_: int) -> float:
         done, started = 0, time.perf_counter()
         while (passed := time.perf_counter() - started) < TURN_S or not done:
-            backend.embed(images)
+            embed(images)
             done += size
         return done / passed if passed else inf
 
     with ThreadPoolExecutor(callers) as pool:
-        list(pool.map(lambda _: backend.embed(images), range(callers)))  # the first one allocates
+        list(pool.map(lambda _: embed(images), range(callers)))  # the first one allocates
         return max(sum(pool.map(call, range(callers))) for _ in range(TURNS))

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Scope
 
 from model.errors import ImageError
 from service.errors import ClientGone, ServiceError
@@ -54,14 +55,19 @@ def response_of(error: Exception) -> Response:
     return _response(problem, headers)
 
 
+def noted(scope: Scope, error: Exception) -> Response:
+    """`response_of` an error of ours; its code stays in the scope, for the metrics."""
+    if isinstance(error, ClientDisconnect):
+        error = ClientGone("the client left before its body was complete")
+    scope["umzero.problem"] = problem_of(error)["code"]
+    return response_of(error)
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the app as a problem."""
 
     async def known(request: Request, error: Exception) -> Response:
-        if isinstance(error, ClientDisconnect):
-            error = ClientGone("the client left before its body was complete")
-        request.scope["umzero.problem"] = problem_of(error)["code"]
-        return response_of(error)
+        return noted(request.scope, error)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from model import scoring
 from model.errors import ImageError
 from model.preprocess import Box
-from model.runtime.base import F32, U8
+from model.runtime.base import F32
 from service.engine.generation import Generation
-from service.engine.inference import Seen
 from service.errors import NoCandidates, RequestError, RevisionUnavailable
 from service.metrics import Metrics
 from service.registry.store import unknown_class
@@ -156,30 +155,6 @@ def strongest(attributes: F32, names: Sequence[str], count: int) -> list[tuple[s
     return [(names[i], float(attributes[i])) for i in scoring.top_k(attributes, count)]
 
 
-async def _seen(generation: Generation, image: bytes, box: Box | None) -> tuple[Seen, float]:
-    """What the network sees in an image, and how long decoding took.
-
-    While lanes are idle, one of them decodes as well: nobody waits for it, and no other thread has
-    to wake up. Else images are decoded beside the lanes, and queue up to be batched.
-    """
-    inference = generation.inference
-    decode_s = 0.0
-    if inference.is_spare:
-
-        def decode() -> U8:
-            nonlocal decode_s
-            started = time.perf_counter()
-            pixels = generation.decoding.here(image, box)
-            decode_s = time.perf_counter() - started
-            return pixels
-
-        return await inference.straight(decode), decode_s
-    started = time.perf_counter()
-    pixels = await generation.decoding.decode(image, box)
-    decode_s = time.perf_counter() - started
-    return await inference.embed(pixels), decode_s
-
-
 class Classify:
     """The use case. Decoding and inference leave the event loop, and scoring of many classes.
 
@@ -217,8 +192,8 @@ class Classify:
             ServiceError, BatchError
         """
         started = time.perf_counter()
-        seen, decode_s = await _seen(generation, image, question.box)
-        self._metrics.image_decoded(decode_s)
+        seen = await generation.inference.see(image, question.box)
+        self._metrics.image_decoded(seen.decode_s)
         embedded = time.perf_counter()
         manifest = generation.bundle.manifest
 
@@ -243,8 +218,8 @@ class Classify:
         return Answer(
             predictions=predictions,
             attributes=attributes,
-            decode_s=decode_s,
-            inference_s=embedded - started - decode_s,
+            decode_s=seen.decode_s,
+            inference_s=embedded - started - seen.decode_s,
             score_s=time.perf_counter() - embedded,
         )
 

@@ -49,6 +49,24 @@ def test_the_answer_has_the_shape_of_the_contract(
     assert answer["attributes"][0]["score"] == pytest.approx(100, abs=5)
 
 
+def test_with_or_without_a_query_the_answer_is_the_same(
+    http: httpx.Client, picture: Picture
+) -> None:
+    # Without one, a request takes a shorter way through the service.
+    for body in (picture("Jay"), b"no image", b""):
+        short = http.post("/classify", content=body)
+        whole = http.post("/classify", content=body, params={"top_k": 5})
+        assert short.status_code == whole.status_code
+        assert short.headers.keys() == whole.headers.keys()
+        assert without_timings(short) == without_timings(whole)
+
+
+def without_timings(response: httpx.Response) -> dict[str, Any]:
+    answer: dict[str, Any] = response.json()
+    answer.pop("timings_ms", None)
+    return answer
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -164,8 +163,6 @@ def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
 ) -> None:
     real = onnxruntime.InferenceSession
     ran: list[int] = []
-    inside = threading.Barrier(2, timeout=30)
-    waits = True
 
     class Session:
         def __init__(self, content: bytes, options: onnxruntime.SessionOptions, **rest: object):
@@ -174,8 +171,6 @@ def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
 
         def run(self, names: list[str], feed: dict) -> object:
             ran.append(self._threads)
-            if waits:
-                inside.wait()
             return self._session.run(names, feed)
 
         def __getattr__(self, name: str) -> object:
@@ -184,14 +179,10 @@ def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     backend = OnnxBackend(write(), threads=4, lanes=2)
     images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(backend.embed, [images] * 2))
-    assert sorted(ran) == [2, 4]  # the first didn't know of the second
-    waits = False
     backend.embed(images)
-    assert ran[2:] == [4]
+    backend.embed_beside(images)
     backend.prototypes(np.zeros((1, ATTRIBUTES), np.float32))
-    assert ran[3:] == [1]
+    assert ran == [4, 2, 1]
 
 
 def test_threads_hardly_spin(write: WriteBundle, monkeypatch: pytest.MonkeyPatch) -> None:

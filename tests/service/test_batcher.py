@@ -248,88 +248,97 @@ def test_a_batcher_that_could_never_answer_is_refused(wrong: dict[str, int]) -> 
         Batcher(doubled, **{"max_batch": 1, "capacity": 1, **wrong})
 
 
-def test_an_idle_lane_prepares_an_item_and_runs_it_in_one_go() -> None:
-    threads = []
+def test_an_exception_in_place_of_an_answer_fails_that_item_alone() -> None:
+    def picky(items: Sequence[int]) -> list[int | Exception]:
+        return [ValueError(f"{item} is odd") if item % 2 else 2 * item for item in items]
 
-    def prepare() -> int:
-        threads.append(threading.current_thread().name)
-        return 4
+    async def test() -> None:
+        batcher: Batcher[int, int] = Batcher(picky, max_batch=8, capacity=8)
+        results = await asyncio.gather(*submit(batcher, 2, 3, 4), return_exceptions=True)
+
+        assert [results[0], results[2]] == [4, 8]
+        assert isinstance(results[1], ValueError)
+        assert str(results[1]) == "3 is odd"
+        assert await batcher.submit(5 + 1) == 12
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_lane_leaves_the_others_their_share_of_what_waits() -> None:
+    async def test() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.run, max_batch=8, capacity=100, lanes=2)
+        busy = submit(batcher, 1, 2)
+        await gate.until_entered()
+        await gate.until_entered()
+        waiting = submit(batcher, *range(10, 16))
+        await turns()
+
+        gate.let(1)
+        await gate.until_entered()
+        assert gate.batches[2] == [10, 11, 12]  # half of the six
+        gate.let(10)
+
+        assert await asyncio.gather(*busy, *waiting) == [2, 4, *range(20, 32, 2)]
+        await batcher.close()
+
+    run(test)
+
+
+def test_a_lone_caller_always_meets_the_same_lane() -> None:
+    threads: list[str] = []
 
     def noted(items: Sequence[int]) -> list[int]:
         threads.append(threading.current_thread().name)
         return doubled(items)
 
     async def test() -> None:
-        ledger = Ledger()
-        batcher = Batcher(noted, max_batch=4, capacity=8, observer=ledger)
-        assert batcher.is_spare
-        assert await batcher.straight(prepare) == 8
-        assert threads[0] == threads[1] != threading.current_thread().name
-        assert ledger.sizes == [1]
+        batcher = Batcher(noted, max_batch=4, capacity=8, lanes=3)
+        for item in range(20):
+            assert await batcher.submit(item) == 2 * item
         await batcher.close()
-        assert not batcher.is_spare
 
     run(test)
+    assert set(threads) == {"lane_0"}
 
 
-def test_what_comes_while_a_lane_prepares_is_batched_after_it() -> None:
+def test_each_lane_is_prepared_with_whether_it_runs_alone() -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def preparing(name: str) -> Callable[[bool], None]:
+        return lambda crowded: told.append((name, threading.current_thread().name, crowded))
+
     async def test() -> None:
         gate = Gate()
-        batcher = Batcher(gate.run, max_batch=4, capacity=8)
-        alone = asyncio.create_task(batcher.straight(lambda: 1))
+        prepare = [preparing("first"), preparing("second")]
+        batcher = Batcher(gate.run, max_batch=1, capacity=8, lanes=2, prepare=prepare)
+        alone = submit(batcher, 1)
         await gate.until_entered()
-        assert not batcher.is_spare
-        tasks = submit(batcher, 2, 3)
-        await turns()
+        assert not batcher.is_crowded
+        beside = submit(batcher, 2)
+        await gate.until_entered()
+        assert batcher.is_crowded
         gate.let(2)
-        assert await alone == 2
-        assert await asyncio.gather(*tasks) == [4, 6]
-        assert gate.batches == [[1], [2, 3]]
+        assert await asyncio.gather(*alone, *beside) == [2, 4]
+        assert not batcher.is_crowded
         await batcher.close()
 
     run(test)
+    assert told == [("first", "lane_0", False), ("second", "lane_1", True)]
 
 
-def test_an_item_that_cannot_be_prepared_fails_alone_and_frees_its_lane() -> None:
-    def broken() -> int:
-        raise ValueError("no image")
-
-    async def test() -> None:
-        batcher = Batcher(doubled, max_batch=4, capacity=8)
-        with pytest.raises(ValueError, match="no image"):
-            await batcher.straight(broken)
-        assert batcher.is_spare
-        assert await batcher.submit(5) == 10
-        await batcher.close()
-
-    run(test)
-
-
-def test_a_backend_that_fails_on_a_lone_item_is_a_failed_batch() -> None:
-    def failing(items: Sequence[int]) -> list[int]:
-        raise RuntimeError("secret")
+def test_whatever_a_batch_raises_its_lane_goes_on() -> None:
+    def leaving(items: Sequence[int]) -> list[int]:
+        if items[0] == 1:
+            raise SystemExit
+        return doubled(items)
 
     async def test() -> None:
-        batcher = Batcher(failing, max_batch=4, capacity=8)
+        batcher = Batcher(leaving, max_batch=1, capacity=8)
         with pytest.raises(BatchError) as caught:
-            await batcher.straight(lambda: 1)
-        assert isinstance(caught.value.__cause__, RuntimeError)
-        assert batcher.is_spare
-        await batcher.close()
-
-    run(test)
-
-
-def test_a_lone_item_whose_caller_left_keeps_its_lane_until_it_is_done() -> None:
-    async def test() -> None:
-        gate = Gate()
-        batcher = Batcher(gate.run, max_batch=4, capacity=8)
-        alone = asyncio.create_task(batcher.straight(lambda: 1))
-        await gate.until_entered()
-        alone.cancel()
-        await turns()
-        assert not batcher.is_spare
-        gate.let(2)
+            await batcher.submit(1)
+        assert isinstance(caught.value.__cause__, SystemExit)
         assert await batcher.submit(2) == 4
         await batcher.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.engine.admission import Permits
-from service.engine.cpus import available_cpus
+from service.engine.cpus import available_cpus, seats
 from service.engine.rate import ServiceRate
 from service.errors import Overloaded
 
@@ -43,6 +43,47 @@ def test_a_containers_limit_counts_before_the_hosts_cores(
         (tmp_path / name).write_text(text)
 
     assert available_cpus(tmp_path) == expected
+
+
+@pytest.fixture
+def four_cpus(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
+    """A process that may use CPUs 2 to 5; where it puts its thread."""
+    moves: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 4, 5})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cpus: moves.append(set(cpus)))
+    return moves
+
+
+def test_a_thread_for_each_cpu_gets_one_of_its_own_while_others_run(
+    four_cpus: list[set[int]], tmp_path: Path
+) -> None:
+    places = seats(4, tmp_path)
+    for place in places:
+        place.take(True)
+        place.take(True)
+    places[1].take(False)
+    assert four_cpus == [{2}, {3}, {4}, {5}, {2, 3, 4, 5}]
+
+
+def test_nobody_is_seated_where_threads_and_cpus_are_not_one_for_one(
+    four_cpus: list[set[int]], tmp_path: Path
+) -> None:
+    assert seats(3, tmp_path) == seats(5, tmp_path) == []
+    (tmp_path / "cpu.max").write_text("200000 100000\n")  # two CPUs' time on any of the four
+    assert seats(4, tmp_path) == seats(2, tmp_path) == []
+    assert four_cpus == []
+
+
+def test_a_cpu_that_was_taken_away_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, four_cpus: list[set[int]], tmp_path: Path
+) -> None:
+    def refuse(_: int, cpus: set[int]) -> None:
+        raise OSError(22, "Invalid argument")
+
+    place = seats(4, tmp_path)[0]
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    place.take(True)
+    assert four_cpus == []
 
 
 def test_who_is_refused_is_told_how_long_the_others_will_take() -> None:

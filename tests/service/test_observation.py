@@ -23,17 +23,19 @@ def test_what_happened_is_counted() -> None:
     metrics = Metrics()
     metrics.watch(lambda: Reading(True, 3, 64, Plan(2, 4, 16), 79, 5, 12))
     metrics.batch_ended([0.1, 0.2, 0.3], 0.05, 1)
+    metrics.batch_embedded(2, 0.04)  # the third could not be decoded
     metrics.request_ended("/classify", "POST", 200, 0.5)
     metrics.request_rejected("overloaded")
     metrics.request_cancelled()
 
     found = samples(metrics)
 
-    assert found["umzero_images_total"] == 3
+    assert found["umzero_images_total"] == 2
     assert found["umzero_lanes"] == 2
     assert found["umzero_threads"] == 4
     assert found["umzero_max_batch"] == 16
-    assert found["umzero_batch_size_sum"] == 3
+    assert found["umzero_batch_size_sum"] == 2
+    assert found["umzero_inference_duration_seconds_sum"] == 0.04
     assert found["umzero_queue_duration_seconds_count"] == 3
     assert found["umzero_requests_rejected_total[overloaded]"] == 1
     assert found["umzero_requests_cancelled_total"] == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from model.runtime.base import U8, Embedded
 from model.runtime.fake import FakeBackend, write_fake_bundle
 from service import bootstrap
 from service.engine import plan
@@ -39,9 +40,9 @@ def _paced(monkeypatch: pytest.MonkeyPatch) -> None:
     ("asked", "cpus", "device", "expected"),
     [
         (Asked(), 1, "cpu", [(1, 1)]),
-        (Asked(), 2, "cpu", [(2, 2), (2, 1)]),
-        (Asked(), 8, "cpu", [(2, 8), (8, 8), (8, 1)]),
-        (Asked(lanes=3), 8, "cpu", [(3, 8), (3, 1)]),
+        (Asked(), 2, "cpu", [(2, 2)]),
+        (Asked(), 8, "cpu", [(2, 8), (8, 8)]),
+        (Asked(lanes=3), 8, "cpu", [(3, 8)]),
         (Asked(threads=4), 2, "cpu", [(2, 4)]),
         (Asked(lanes=3, threads=5), 8, "cpu", [(3, 5)]),
         (Asked(), 8, "cuda:1", [(2, 8)]),
@@ -58,28 +59,27 @@ def test_the_plan_that_answers_most_is_kept_open_and_the_others_are_closed() -> 
     opened: dict[tuple[int, int], Paced] = {}
 
     def open_backend(lanes: int, threads: int) -> Paced:
-        fast = (lanes, threads) == (2, 1)
+        fast = (lanes, threads) == (4, 4)
         opened[lanes, threads] = Paced(0.0, 0.002 if fast else 0.04)
         return opened[lanes, threads]
 
-    chosen = choose(open_backend, Asked(), 2, "cpu")
-    assert (chosen.plan.lanes, chosen.plan.threads) == (2, 1)
-    assert chosen.backend is opened[2, 1]
-    assert {plan for plan, backend in opened.items() if backend.closed} == {(2, 2)}
+    chosen = choose(open_backend, Asked(), 4, "cpu")
+    assert (chosen.plan.lanes, chosen.plan.threads) == (4, 4)
+    assert chosen.backend is opened[4, 4]
+    assert {plan for plan, backend in opened.items() if backend.closed} == {(2, 4)}
 
 
 @pytest.mark.usefixtures("_paced")
 def test_a_plan_that_is_hardly_better_does_not_displace_the_usual_one() -> None:
-    chosen = choose(
-        lambda _, threads: Paced(0.0, 0.02 if threads == 2 else 0.0195), Asked(), 2, "cpu"
-    )
-    assert (chosen.plan.lanes, chosen.plan.threads) == (2, 2)
+    chosen = choose(lambda lanes, _: Paced(0.0, 0.02 if lanes == 2 else 0.039), Asked(), 4, "cpu")
+    assert (chosen.plan.lanes, chosen.plan.threads) == (2, 4)
 
 
 @pytest.mark.usefixtures("_paced")
-def test_batches_are_as_large_as_pays_and_no_larger() -> None:
+def test_batches_are_as_large_as_costs_nothing() -> None:
     assert measure(Paced(0.02, 0.0), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 4)
-    assert measure(Paced(0.0, 0.02), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 1)
+    assert measure(Paced(0.0, 0.02), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 4)
+    assert measure(Paced(-0.02, 0.04), 1, 1, (1, 2, 4)).plan == Plan(1, 1, 1)
 
 
 @pytest.mark.usefixtures("_paced")
@@ -100,6 +100,21 @@ def test_a_size_that_is_asked_for_is_the_only_one_that_runs_in_batches() -> None
     chosen = choose(open_backend, Asked(lanes=1, threads=1, max_batch=3), 2, "cpu")
     assert chosen.plan == Plan(1, 1, 3)
     assert backends[0].tried == [(1, 1), (1, 3)]
+
+
+def test_callers_side_by_side_share_the_threads() -> None:
+    class Sharing(FakeBackend):
+        beside = 0
+
+        def embed_beside(self, images: U8) -> Embedded:
+            self.beside += 1
+            return super().embed(images)
+
+    backend = Sharing(input_size=4)
+    plan.rate(backend, 1, 1)
+    assert backend.beside == 0
+    plan.rate(backend, 2, 1)
+    assert backend.beside >= 2
 
 
 def test_the_rate_counts_every_callers_images() -> None:
