@@ -1,8 +1,8 @@
-"""`umzero train`, `evaluate`, `export` and `verify`, as plain functions with typer annotations."""
+"""`umzero train`, `evaluate`, `export`, `verify` and `data check`, with typer annotations."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,11 +19,14 @@ from model.errors import ConfigError, WeightsError
 from model.runtime.precision import is_good_enough
 
 BundleArgument = Annotated[Path, typer.Argument(help="a bundle's folder, such as weights/birds")]
-DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB's layout, or your own")]
+DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB, SUN, AWA2, or your own")]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="birds, folder or folder-resnet101")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="birds, folder, cub, sun, awa2; the last four also with -resnet101"),
+    ],
     data: DataOption,
     out: Annotated[Path, typer.Option(help="where the bundle goes")],
     runs: Annotated[Path, typer.Option(help="caches and resumable states")] = Path("runs"),
@@ -32,6 +36,7 @@ def train(
     contrastive: Annotated[bool, typer.Option(help="the prototype contrastive loss")] = True,
 ) -> None:
     """Train a bundle; the same command goes on where a killed one stopped."""
+    from model.data.check import warnings_of
     from model.data.read import read
     from model.training.recipes import recipe as find_recipe
     from model.training.run import TrainingRun
@@ -41,6 +46,8 @@ def train(
     config = find_recipe(recipe, seed, hga, mim, contrastive)
     console.print(f"reading {data}")
     dataset = read(data)
+    for warning in warnings_of(dataset):
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     command = f"umzero evaluate {out} --data {data}"
     run = TrainingRun(config, dataset, out, runs, command, _bar(console), console.print)
     bundle = start(run)
@@ -54,23 +61,88 @@ def evaluate(
     data: DataOption,
     without: Annotated[str, typer.Option(help="hga or mim: zero that part's output")] = "",
     baseline: Annotated[bool, typer.Option(help="score ESZSL as well")] = True,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="instead: accuracy over the object's share of frames")
+    ] = False,
+    on: Annotated[str, typer.Option(help="with --frames: validation or unseen")] = "validation",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Score a bundle: CZSL; GZSL's U, S and H; the classical baseline beside it."""
     from model.data.read import read
+    from model.runtime.load import load
     from model.training.evaluate import evaluate as run
+    from model.training.frames_curve import frames_curve
 
     if without not in ("", "hga", "mim"):
         raise ConfigError(f"--without takes hga or mim, not {without!r}")
+    if frames and without:
+        raise ConfigError("--frames measures the whole network; leave --without out")
+    if on != "validation" and not frames:
+        raise ConfigError("--on goes with --frames")
     console = Console(stderr=True)
     found = bundles.read(bundle)
     dataset = read(data)
+    if frames:
+        with _bar(console)("frames") as progress:
+            backend = load(found, "cpu", "fp32", 0)
+            curve = frames_curve(backend, found, dataset, on, progress=progress).to_json()
+        if as_json:
+            print(json.dumps(curve))
+        else:
+            _print_curve(curve)
+        return
     with _bar(console)("images") as progress:
         result = run(found, dataset, without, baseline, progress).to_json()
     if as_json:
         print(json.dumps(result))
     else:
         _print_scores(result)
+
+
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="as for train")],
+    data: DataOption,
+    folds: Annotated[int, typer.Option(min=2, help="the seen classes are dealt into so many")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="deals, and trainings")] = 3,
+    only: Annotated[
+        str, typer.Option(help="systems, separated by commas; all of them when empty")
+    ] = "",
+    log: Annotated[Path, typer.Option(help="a line each finished run; none is run twice")] = Path(
+        "docs/experiments.jsonl"
+    ),
+    runs: Annotated[Path, typer.Option(help="caches")] = Path("runs"),
+) -> None:
+    """Compare UMZero with itself less one part, and with simpler systems, on seen classes alone."""
+    from model.data.read import read
+    from model.training.ablation import ablate as run
+    from model.training.recipes import recipe as find_recipe
+    from model.training.run import attribute_space
+    from model.training.systems import SYSTEMS
+
+    systems = [name.strip() for name in only.split(",") if name.strip()] or list(SYSTEMS)
+    if unknown := [name for name in systems if name not in SYSTEMS]:
+        raise ConfigError(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+    console = Console(stderr=True)
+    config = find_recipe(recipe, 0)
+    dataset = read(data)
+    if not 2 <= folds <= len(dataset.seen) // 2:
+        raise ConfigError(
+            f"{dataset.name} has {len(dataset.seen)} seen classes: too few for {folds} folds"
+        )
+    with _bar(console)("features") as progress:
+        rows = run(
+            config,
+            dataset,
+            attribute_space(dataset),
+            systems,
+            folds,
+            range(seeds),
+            log,
+            runs,
+            progress,
+            console.print,
+        )
+    _print_ablation(rows)
 
 
 def export(
@@ -125,6 +197,27 @@ def verify(bundle: BundleArgument) -> None:
     print(f"{bundle}: {len(found.manifest.files)} files are as the manifest says")
 
 
+def data_check(
+    data: Annotated[Path, typer.Argument(help="a data set's folder")],
+) -> None:
+    """Tell everything that is wrong with a data set; exit code 1 when it can't be used as it is."""
+    from model.data.check import check
+
+    console = Console(highlight=False, soft_wrap=True)
+    report = check(data)
+    console.print(f"{escape(str(data))}: {report.summary}")
+    for colour, kind, found in (
+        ("red", "error", report.errors),
+        ("yellow", "warning", report.warnings),
+        ("blue", "note", report.notes),
+    ):
+        for line in found:
+            console.print(f"[{colour}]{kind}:[/{colour}] {escape(line)}")
+    console.print(f"errors: {len(report.errors)}, warnings: {len(report.warnings)}")
+    if report.errors:
+        raise typer.Exit(1)
+
+
 def _bar(console: Console) -> Callable[[str], AbstractContextManager[Callable[[int, int], None]]]:
     @contextmanager
     def bar(title: str) -> Iterator[Callable[[int, int], None]]:
@@ -150,6 +243,35 @@ def _print_scores(scores: dict[str, object]) -> None:
     console.print(table)
     if "changed" in scores:
         console.print(f"top-1 changes on {scores['changed']:.1%} of the test photographs")
+
+
+def _print_ablation(rows: Sequence[Any]) -> None:
+    table = Table(title="pseudo-unseen classes in turn, percent; differences with 95 % intervals")
+    scores = ("czsl", "u", "s", "h", "ausuc")
+    for column in ("", "seeds", "CZSL", "U", "S", "H", "AUSUC", "over ESZSL: CZSL", "H"):
+        table.add_column(column, justify="right" if column else "left")
+    for column in ("against UMZero: CZSL", "H"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        values = (f"{100 * row.summary[k]:.1f} ± {100 * row.deviation[k]:.1f}" for k in scores)
+        differences = (
+            "" if found is None else str(found[k])
+            for found in (row.over_baseline, row.over_whole)
+            for k in ("czsl", "h")
+        )
+        table.add_row(row.system, str(row.seeds), *values, *differences)
+    Console(width=200).print(table)
+
+
+def _print_curve(curve: dict[str, Any]) -> None:
+    table = Table(
+        title=f"{curve['photographs']} photographs of {curve['on']} classes in frames, percent"
+    )
+    for column in ("object's share", "look 1", "look 2", "true window", "overlap"):
+        table.add_column(column, justify="right")
+    for point in curve["points"]:
+        table.add_row(*(f"{100 * value:.1f}" for value in point.values()))
+    Console().print(table)
 
 
 def _print_int8(int8: dict[str, Any]) -> None:

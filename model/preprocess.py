@@ -6,6 +6,7 @@ Everything here may be called from several threads; no setting of Pillow's is ch
 import io
 import math
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,15 +56,25 @@ _UPRIGHT = {  # EXIF 2.32, 4.6.4: what makes each orientation upright
 _SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 _LAST_COLUMN_FIRST = {_UPRIGHT[orientation] for orientation in (2, 3, 6, 7)}
 _LAST_ROW_FIRST = {_UPRIGHT[orientation] for orientation in (3, 4, 7, 8)}
+_WORTH_HELP = 100_000  # pixels; to squash fewer takes no longer than to wake another thread
 _KEPT = 2  # a photograph shrunk while it is decoded keeps so many pixels for one of the input
 
 
-def to_input(data: bytes, size: int, max_pixels: int, box: Box | None = None) -> U8:
+def to_input(
+    data: bytes,
+    size: int,
+    max_pixels: int,
+    box: Box | None = None,
+    helper: Executor | None = None,
+) -> U8:
     """Image bytes -> (size, size, 3) RGB: what `fit` makes of `decode`, with their errors.
 
     A JPEG that is more than twice as large as needed, or its box, is decoded at a half, a quarter
     or an eighth of its size, which takes a fraction of the time (libjpeg scales the blocks of its
     cosine transform); what is left is squashed as ever.
+
+    Args:
+        helper: squashes the upper half beside this thread; the pixels are the same.
     """
     with _opened(data, max_pixels) as original:
         full, turn = _upright_size(original), _turn(original)
@@ -72,14 +83,30 @@ def to_input(data: bytes, size: int, max_pixels: int, box: Box | None = None) ->
             original.draft(None, (original.width // shrink, original.height // shrink))
         image = _loaded(original, data)
     if shrink == 1:
-        return fit(image, size, box)
+        return fit(image, size, box, helper)
     # The last column and row may stand for fewer pixels than the others; a turn brings them first.
     x = image.width - full[0] / shrink if turn in _LAST_COLUMN_FIRST else 0.0
     y = image.height - full[1] / shrink if turn in _LAST_ROW_FIRST else 0.0
     left, top, right, bottom = (
         edge / shrink for edge in (_pixels(box, full) if box else (0, 0, *full))
     )
-    return _squashed(image, size, (x + left, y + top, x + right, y + bottom))
+    return _squashed(image, size, (x + left, y + top, x + right, y + bottom), helper)
+
+
+def region(data: bytes, max_pixels: int, box: Box | None = None) -> Box:
+    """The part of an image that `to_input` squashes, in whole pixels of the upright original.
+
+    Of most formats only the header is read; errors are those of `decode` and `fit`.
+    """
+    with _opened(data, max_pixels) as original:
+        return clipped(_upright_size(original), box)
+
+
+def clipped(size: tuple[int, int], box: Box | None = None) -> Box:
+    """The whole pixels that a box touches in an image of (width, height), as `fit` takes them;
+    all of them without a box. Raises: ImageError, as `fit`."""
+    left, top, right, bottom = _pixels(box, size) if box else (0, 0, *size)
+    return left, top, right - left, bottom - top
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
@@ -99,7 +126,9 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         return _loaded(original, data)
 
 
-def fit(image: Image.Image, size: int, box: Box | None = None) -> U8:
+def fit(
+    image: Image.Image, size: int, box: Box | None = None, helper: Executor | None = None
+) -> U8:
     """Squash an RGB image, or a box of it, to (size, size, 3), bicubic with antialiasing.
 
     A box is clipped to the image and widened to whole pixels, so that sending a box gives exactly
@@ -111,7 +140,7 @@ def fit(image: Image.Image, size: int, box: Box | None = None) -> U8:
     """
     if box is not None:
         image = image.crop(_pixels(box, image.size))
-    return _squashed(image, size)
+    return _squashed(image, size, (0, 0, *image.size), helper)
 
 
 @contextmanager
@@ -136,9 +165,23 @@ def _loaded(image: ImageFile, data: bytes) -> Image.Image:
     return _upright(_rgb(image), image)
 
 
-def _squashed(image: Image.Image, size: int, part: Box | None = None) -> U8:
+def _squashed(image: Image.Image, size: int, part: Box, helper: Executor | None) -> U8:
     """`part`: left, top, right and bottom."""
-    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, part), dtype=np.uint8)
+
+    def rows(first: int, last: int) -> U8:
+        left, top, right, bottom = part
+        of_row = (bottom - top) / size
+        strip = left, top + first * of_row, right, top + last * of_row
+        return np.array(
+            image.resize((size, last - first), Image.Resampling.BICUBIC, strip), dtype=np.uint8
+        )
+
+    if image.width * image.height < _WORTH_HELP:
+        return rows(0, size)
+    # In two halves with a helper or without: their sums round in another way than the whole's.
+    upper = rows(0, size // 2) if helper is None else helper.submit(rows, 0, size // 2)
+    lower = rows(size // 2, size)
+    return np.concatenate([upper.result() if isinstance(upper, Future) else upper, lower])
 
 
 def _upright_size(image: ImageFile) -> tuple[int, int]:
@@ -189,7 +232,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _gray(values: NDArray[Any], mode: str) -> U8:

@@ -1,6 +1,10 @@
-"""A small zero-shot problem drawn by code: coloured shapes on coloured grounds."""
+"""A small zero-shot problem drawn by code: coloured shapes on coloured grounds.
+
+`python -m tests.shapes FOLDER` draws it for people.
+"""
 
 import json
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -28,10 +32,8 @@ def draw(colour: str, shape: str, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-@pytest.fixture(scope="session")
-def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_shapes(root: Path) -> None:
     """A folder in the layout of anyone's own data: 9 classes, 2 of them unseen."""
-    root = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
     lines = [
         "class," + ",".join([f"colour::{c}" for c in COLOURS] + [f"shape::{s}" for s in SHAPES])
@@ -42,11 +44,21 @@ def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names.append(name)
         values = [100 * (c == colour) for c in COLOURS] + [100 * (s == shape) for s in SHAPES]
         lines.append(name + "," + ",".join(str(v) for v in values))
-        (root / "images" / name).mkdir(parents=True)
+        (root / "images" / name).mkdir(parents=True, exist_ok=True)
         for i in range(PER_CLASS):
             draw(colour, shape, rng).save(root / "images" / name / f"{i}.png")
     (root / "attributes.csv").write_text("\n".join(lines) + "\n")
     seen = [name for name in names if name not in UNSEEN]
     splits = {"seen": seen, "unseen": list(UNSEEN), "validation": seen[:2]}
     (root / "splits.json").write_text(json.dumps(splits))
+
+
+@pytest.fixture(scope="session")
+def shapes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes(root)
     return root
+
+
+if __name__ == "__main__":
+    write_shapes(Path(sys.argv[1]))

@@ -63,6 +63,7 @@ SERVICE_SEES_OF_MODEL = (
     "model.preprocess",
     "model.scoring",
     "model.heatmap",
+    "model.look",
     "model.sheets",
     "model.errors",
     "model.runtime.base",

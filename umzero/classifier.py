@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from model import bundle as bundles
+from model import look as looking
 from model import preprocess
-from model.errors import SheetError
+from model.errors import ConfigError, SheetError
 from model.preprocess import Box
-from model.runtime.base import U8, Backend
+from model.runtime.base import U8, Backend, Embedded
 from model.runtime.load import load
 from model.sheets import fill
 from service.registry.records import ClassSummary
@@ -94,6 +95,7 @@ class Classifier:
         top_k: int = 5,
         gamma: float | None = None,
         box: Box | None = None,
+        look: int = 1,
     ) -> list[Prediction]:
         """The classes that an image shows, best first.
 
@@ -101,13 +103,24 @@ class Classifier:
             image: an encoded image, the path of one, a Pillow image, or RGB pixels (H, W, 3).
             gamma: taken from the scores of seen classes; the bundle's when None.
             box: x, y, w, h in pixels: the part to look at.
+            look: 2 looks again at where the first look found the object: twice the time, and a
+                gain where the object takes less than half of the picture.
 
         Raises:
             ImageError: not an image.
+            ConfigError: `look` is neither 1 nor 2.
         """
+        if look not in (1, 2):
+            raise ConfigError(f"look is {look}; expected 1 or 2")
+        photograph = _opened(image)
+        embedded = self._embed(photograph, box)
+        embedding = embedded.embedding[0]
+        if look == 2:
+            view = _view(photograph, box)
+            window = looking.window(looking.foreground(embedded.maps[0]), view)
+            again = self._embed(photograph, window.box)
+            embedding = looking.combined(embedding, again.embedding[0], window.share)
         manifest = self._bundle.manifest
-        pixels = _pixels(image, manifest.input_size, box)
-        embedding = self._backend.embed(pixels[None])[0][0]
         chosen = manifest.gamma if gamma is None else gamma
         return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
 
@@ -115,10 +128,19 @@ class Classifier:
         """Free the network."""
         self._backend.close()
 
+    def _embed(self, photograph: bytes | Image.Image, box: Box | None) -> Embedded:
+        size = self._bundle.manifest.input_size
+        if isinstance(photograph, Image.Image):
+            pixels = preprocess.fit(photograph, size, box)
+        else:
+            pixels = preprocess.to_input(photograph, size, _MAX_PIXELS, box)
+        return self._backend.embed(pixels[None])
 
-def _pixels(image: Photograph, size: int, box: Box | None) -> U8:
+
+def _opened(image: Photograph) -> bytes | Image.Image:
+    """A file, or RGB pixels."""
     if isinstance(image, np.ndarray):
-        return preprocess.fit(Image.fromarray(image).convert("RGB"), size, box)
+        return Image.fromarray(image).convert("RGB")
     if isinstance(image, Image.Image):
         # As a file, it takes the same way as every other: upright, and without an alpha channel.
         file = io.BytesIO()
@@ -126,7 +148,14 @@ def _pixels(image: Photograph, size: int, box: Box | None) -> U8:
         image = file.getvalue()
     if isinstance(image, str | Path):
         image = Path(image).read_bytes()
-    return preprocess.to_input(image, size, _MAX_PIXELS, box)
+    return image
+
+
+def _view(photograph: bytes | Image.Image, box: Box | None) -> Box:
+    """What a look at `box` shows, in pixels."""
+    if isinstance(photograph, Image.Image):
+        return preprocess.clipped(photograph.size, box)
+    return preprocess.region(photograph, _MAX_PIXELS, box)
 
 
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}

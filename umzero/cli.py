@@ -21,13 +21,26 @@ class Command(NamedTuple):
     help: str
 
 
+class Group(NamedTuple):
+    help: str
+    commands: dict[str, Command]
+
+
 COMMANDS = {
     "serve": Command("service.commands", "Serve a bundle over HTTP."),
     "classify": Command("umzero.cli", "Classify a photograph, offline."),
     "train": Command("model.commands", "Train a bundle on photographs and attributes."),
     "evaluate": Command("model.commands", "Score a bundle: CZSL, U, S and H."),
+    "ablate": Command("model.commands", "Compare UMZero with itself less one part, in folds."),
     "export": Command("model.commands", "Write a bundle's ONNX graphs again."),
     "verify": Command("model.commands", "Check every file of a bundle."),
+}
+# `umzero data check` is the function data_check.
+GROUPS = {
+    "data": Group(
+        "Look at a data set.",
+        {"check": Command("model.commands", "Tell everything that is wrong with a data set.")},
+    ),
 }
 
 
@@ -50,15 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def build(called: str) -> typer.Typer:
-    """The command line with one real command: `called`. The others are there for `--help`."""
+    """The command line with one real command or group, `called`; the others are for `--help`."""
     app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_root)
     for name, command in COMMANDS.items():
-        function: Callable[..., None] = _placeholder
-        if name == called:
-            function = getattr(importlib.import_module(command.module), name)
-        app.command(name, help=command.help)(function)
+        app.command(name, help=command.help)(_function(command, name, name == called))
+    for name, group in GROUPS.items():
+        commands = typer.Typer(no_args_is_help=True)
+        for second, command in group.commands.items():
+            function = _function(command, f"{name}_{second}", name == called)
+            commands.command(second, help=command.help)(function)
+        app.add_typer(commands, name=name, help=group.help)
     return app
+
+
+def _function(command: Command, name: str, wanted: bool) -> Callable[..., None]:
+    if not wanted:
+        return _placeholder
+    function: Callable[..., None] = getattr(importlib.import_module(command.module), name)
+    return function
 
 
 def classify(
@@ -67,13 +90,16 @@ def classify(
         Path, typer.Option(envvar="UMZERO_BUNDLE", help="the bundle's folder")
     ] = Path("weights/birds"),
     top_k: Annotated[int, typer.Option(min=1, help="lines of the table, at most")] = 5,
+    look: Annotated[
+        int, typer.Option(min=1, max=2, help="2: look again at where the object was found")
+    ] = 1,
 ) -> None:
     """Classify a photograph, offline."""
     from umzero.classifier import Classifier  # noqa: PLC0415 - `umzero --help` stays light
 
     classifier = Classifier(bundle)
     try:
-        predictions = classifier.classify(image, top_k=top_k)
+        predictions = classifier.classify(image, top_k=top_k, look=look)
     finally:
         classifier.close()
     table = Table(title=escape(image.name))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from model.data.images import check_images
+from model.data.missing import is_missing
 from model.data.problems import Problems
 from model.data.splits import Splits
 from model.data.types import ZeroShotData
@@ -24,11 +25,13 @@ class Found:
 
     root: Path
     classes: tuple[str, ...]  # all that there are, in the order to keep
-    images: tuple[tuple[str, str], ...]  # (class, "class/file.jpg" below root/images)
+    images: tuple[tuple[str, str], ...]  # (class, "class/file.jpg" below root/folder)
     attribute_names: tuple[str, ...]  # (A,)
     sheets: Mapping[str, Sequence[float]]  # class -> (A,)
     splits: Splits
     train: Collection[str]  # "class/file.jpg"; those of unseen classes are ignored
+    folder: str = "images"  # what the images lie below
+    notes: tuple[str, ...] = ()  # what was done to the data on the way
 
 
 def build(
@@ -45,7 +48,7 @@ def build(
     images = tuple((c, i) for c, i in found.images if c in roles)
     names = [i for _, i in images]
     display = tuple(display_name(name) for name in kept)
-    paths = tuple(found.root / "images" / i for i in names)
+    paths = tuple(found.root / found.folder / i for i in names)
 
     if len(splits.seen) < 2:
         problems.add(f"{len(splits.seen)} seen classes, at least 2 are needed to learn from")
@@ -94,6 +97,7 @@ def build(
         train=np.flatnonzero(train),
         test_seen=np.flatnonzero(~train & ~unseen),
         test_unseen=np.flatnonzero(unseen),
+        notes=found.notes,
     )
 
 
@@ -103,13 +107,21 @@ def display_name(class_name: str) -> str:
 
 
 def numbers(
-    texts: Sequence[str], names: Sequence[str], owner: str, problems: Problems
+    texts: Sequence[str],
+    names: Sequence[str],
+    owner: str,
+    problems: Problems,
+    *,
+    gaps: bool = False,
 ) -> list[float] | None:
-    """One sheet's numbers; None after noting each entry that is none, or a wrong count."""
+    """One sheet's numbers; None after noting each entry that is none, or a wrong count.
+
+    With `gaps` a missing value is NaN, for `model.data.missing` to fill.
+    """
     if len(texts) != len(names):
         problems.add(f"{owner} has {len(texts)} attributes, expected {len(names)}")
         return None
-    values = [_number(text) for text in texts]
+    values = [math.nan if gaps and is_missing(text) else _number(text) for text in texts]
     bad = [f"{n} is {t!r}" for n, t, v in zip(names, texts, values, strict=True) if v is None]
     if bad:
         more = f" and {len(bad) - SHOWN_VALUES} more" if len(bad) > SHOWN_VALUES else ""

@@ -7,6 +7,9 @@
 **Scale.** 0 to 1 when every number is within it; else 0 to 100 when every number is within that;
 else from the smallest to the largest number there is.
 
+**Missing values.** An empty cell, "?" or "nan" takes the mean of that attribute over the seen
+classes that have it; see `model.data.missing`.
+
 **Splits.** See `model.data.splits`. Without the file every class is seen, a third of them serve
 validation, and of each class's images 80 % train, chosen by a hash of the file's name. An image
 folder that no row describes is a problem, unless `splits.json` lists "seen" without it; a row
@@ -19,6 +22,7 @@ import logging
 from pathlib import Path
 
 from model.data.build import Found, build, numbers
+from model.data.missing import fill_missing
 from model.data.problems import Problems
 from model.data.splits import FILE, Splits, read_splits, train_share
 from model.data.types import ZeroShotData
@@ -60,11 +64,13 @@ def read_folder(root: Path, *, check_images: bool = True) -> ZeroShotData:
         if name not in rows:
             problems.add(f"class {name!r} has images but no row in {TABLE}")
             continue
-        values = numbers(rows[name], names, f"class {name!r}", problems)
+        values = numbers(rows[name], names, f"class {name!r}", problems, gaps=True)
         if values is not None:
             sheets[name] = values
-    found = Found(root, classes, images, names, sheets, splits, _train(splits, folders))
-    return build(found, _bounds(sheets), check_images, problems)
+    filled, notes = fill_missing(sheets, names, splits.seen, problems)
+    train = _train(splits, folders)
+    found = Found(root, classes, images, names, filled, splits, train, notes=notes)
+    return build(found, _bounds(filled), check_images, problems)
 
 
 def _train(splits: Splits, folders: dict[str, list[str]]) -> set[str]:

@@ -33,3 +33,4 @@ class ZeroShotData:
     train: NDArray[np.int64]  # image indices, seen classes only
     test_seen: NDArray[np.int64]
     test_unseen: NDArray[np.int64]
+    notes: tuple[str, ...] = ()  # what a reader did to the data on the way, for people

@@ -51,7 +51,7 @@ def baseline_scores(data: ZeroShotData, space: AttributeSpace, features: Tensor)
         features: (N, C) of all images of the data set, from `baseline_features`.
     """
     task = validation_task(data)
-    tuned = _Eszsl(task.data, space, features, task.trained)
+    tuned = Eszsl(task.data, space, features, task.trained)
     unseen = ~task.is_seen[task.truth]
 
     def merit(ridges: tuple[float, float]) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def baseline_scores(data: ZeroShotData, space: AttributeSpace, features: Tensor)
 
     ridges = max(product(IMAGE_RIDGES, CLASS_RIDGES), key=lambda pair: merit(pair)[0])
     gamma = merit(ridges)[1]
-    final = _Eszsl(data, space, features, data.seen)
+    final = Eszsl(data, space, features, data.seen)
     images = np.concatenate([data.test_seen, data.test_unseen])
     classes = (*data.seen, *data.unseen)
     return scores(
@@ -85,8 +85,13 @@ def scores(
     )
 
 
-class _Eszsl:
-    """ESZSL over some training classes."""
+class Eszsl:
+    """ESZSL over some training classes.
+
+    Args:
+        features: (N, C) of all images of the data set, from `baseline_features`.
+        trained: the classes.
+    """
 
     def __init__(
         self,
@@ -118,9 +123,12 @@ class _Eszsl:
         classes: tuple[int, ...],
         image_ridge: float,
         class_ridge: float,
+        features: Tensor | None = None,
     ) -> F32:
+        """(images, classes); `features`, (N, C), in place of those that it was trained on."""
+        rows_of = self.centred if features is None else features - self.mean
         weights = eszsl(
             self.ridge, self.labels, self.rows[list(self.trained)], image_ridge, class_ridge
         )
         rows = self.rows[list(classes)].double()
-        return (self.centred[images].double() @ weights @ rows.T).numpy().astype(np.float32)
+        return (rows_of[images].double() @ weights @ rows.T).numpy().astype(np.float32)

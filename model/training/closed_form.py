@@ -19,7 +19,7 @@ def one_against_rest(labels: Tensor, classes: int) -> Tensor:
 class Ridge:
     """(X^T X + ridge I)^-1 X^T T for one X and several ridges and targets.
 
-    Works in whichever of images and features is the smaller space, from one eigendecomposition.
+    Works in whichever of images and features is the smaller space; each ridge's factor is kept.
 
     Args:
         features: (N, F), centred.
@@ -28,17 +28,24 @@ class Ridge:
     def __init__(self, features: Tensor) -> None:
         self.features = features.double()
         self.dual = len(features) < features.shape[1]
-        gram = self.features @ self.features.T if self.dual else self.features.T @ self.features
-        self.values, self.vectors = torch.linalg.eigh(gram)
+        self.gram = (
+            self.features @ self.features.T if self.dual else self.features.T @ self.features
+        )
+        self._factors: dict[float, Tensor] = {}
 
     def solve(self, targets: Tensor, ridge: float) -> Tensor:
         """(N, K) -> (F, K)."""
         right = targets.double() if self.dual else self.features.T @ targets.double()
-        solution = self.vectors @ (
-            (self.vectors.T @ right) / (self.values.clamp_min(0) + ridge)[:, None]
-        )
+        solution = torch.cholesky_solve(right, self._factor(ridge))
         result: Tensor = self.features.T @ solution if self.dual else solution
         return result
+
+    def _factor(self, ridge: float) -> Tensor:
+        if ridge not in self._factors:
+            matrix = self.gram.clone()
+            matrix.diagonal().add_(ridge)
+            self._factors[ridge] = torch.linalg.cholesky(matrix)
+        return self._factors[ridge]
 
 
 def class_side(class_rows: Tensor, ridge: float) -> Tensor:

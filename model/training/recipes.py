@@ -15,6 +15,22 @@ RESNET101 = ModelConfig(
     mim=MIMConfig(stages=("layer4",), width=256),
 )
 
+# For a CPU under the data set's own name, for a GPU with -resnet101 behind it.
+CUB_LICENCE = (
+    "The network was trained on photographs and attributes of CUB-200-2011 (Wah et al., California "
+    "Institute of Technology, 2011), which is given out for research."
+)
+SUN_LICENCE = (
+    "The network was trained on photographs and attributes of the SUN Attribute Database "
+    "(Patterson and Hays, CVPR 2012), which is given out for research; the photographs belong to "
+    "their authors."
+)
+AWA2_LICENCE = (
+    "The network was trained on Animals with Attributes 2 (Xian et al., 2017): photographs, each "
+    "with a licence of its own that comes with the data set, and attributes of Osherson et al. "
+    "(1991) and Kemp et al. (2006)."
+)
+
 RECIPES = {
     "birds": TrainingConfig(
         model=EFFICIENTNET_LITE0,
@@ -25,6 +41,12 @@ RECIPES = {
     ),
     "folder": TrainingConfig(model=EFFICIENTNET_LITE0),
     "folder-resnet101": TrainingConfig(model=RESNET101),
+    "cub": TrainingConfig(model=EFFICIENTNET_LITE0, licence=CUB_LICENCE),
+    "cub-resnet101": TrainingConfig(model=RESNET101, licence=CUB_LICENCE),
+    "sun": TrainingConfig(model=EFFICIENTNET_LITE0, licence=SUN_LICENCE),
+    "sun-resnet101": TrainingConfig(model=RESNET101, licence=SUN_LICENCE),
+    "awa2": TrainingConfig(model=EFFICIENTNET_LITE0, licence=AWA2_LICENCE),
+    "awa2-resnet101": TrainingConfig(model=RESNET101, licence=AWA2_LICENCE),
 }
 
 

@@ -73,12 +73,21 @@ class ValidationTask:
 
 
 def validation_task(data: ZeroShotData) -> ValidationTask:
-    """Split the seen classes' training images: held-out classes, held-out images, the rest."""
-    trained = tuple(c for c in data.seen if c not in data.validation)
+    """`held_out_task` of the validation classes."""
+    return held_out_task(data, data.validation)
+
+
+def held_out_task(data: ZeroShotData, pseudo_unseen: tuple[int, ...]) -> ValidationTask:
+    """Split the seen classes' training images: held-out classes, held-out images, the rest.
+
+    Args:
+        pseudo_unseen: the seen classes to hold out.
+    """
+    trained = tuple(c for c in data.seen if c not in pseudo_unseen)
     held = np.concatenate([data.train[data.labels[data.train] == c][::HELD_OUT] for c in trained])
-    pseudo_unseen = data.train[np.isin(data.labels[data.train], data.validation)]
-    images = np.concatenate([held, pseudo_unseen])
-    classes = (*trained, *data.validation)
+    unseen_images = data.train[np.isin(data.labels[data.train], pseudo_unseen)]
+    images = np.concatenate([held, unseen_images])
+    classes = (*trained, *pseudo_unseen)
     return ValidationTask(
         data=replace(data, train=np.setdiff1d(data.train, held)),
         classes=classes,

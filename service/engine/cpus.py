@@ -42,7 +42,7 @@ class Seat:
     """Where one of several threads that compute runs: anywhere, or on a CPU of its own.
 
     Schedulers wake two busy threads on one CPU now and then, and leave another one idle for
-    milliseconds; `bench/lanes.py` shows what that costs.
+    milliseconds.
 
     Args:
         cpu: the thread's own.

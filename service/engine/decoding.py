@@ -30,9 +30,14 @@ class Decoding:
         """
         return await asyncio.get_running_loop().run_in_executor(self._pool, self.here, data, box)
 
-    def here(self, data: bytes, box: Box | None) -> U8:
-        """`decode`, in the calling thread."""
-        return preprocess.to_input(data, self._size, self._max_pixels, box)
+    def here(self, data: bytes, box: Box | None, helped: bool = False) -> U8:
+        """`decode`, in the calling thread; `helped`: and in an idle one of the pool."""
+        helper = self._pool if helped else None
+        return preprocess.to_input(data, self._size, self._max_pixels, box, helper)
+
+    def region(self, data: bytes, box: Box | None) -> Box:
+        """What `here` shows of an image that it can decode, in pixels of the upright original."""
+        return preprocess.region(data, self._max_pixels, box)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from model import look
 from model.errors import ImageError
 from model.preprocess import Box
 from model.runtime.base import F32, U8, Backend, SharesThreads
@@ -25,6 +26,7 @@ class Seen(NamedTuple):
     embedding: F32  # (D,)
     attributes: F32  # (A,)
     decode_s: float
+    window: look.Window | None = None  # where to look again, if that was asked
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Encoded:
 
     data: bytes
     box: Box | None
+    looks: int = 1  # that it is to get
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Pixels:
 
     array: U8
     decode_s: float = 0.0
+    origin: Encoded | None = None
 
 
 class Inference:
@@ -88,19 +92,23 @@ class Inference:
     def depth(self) -> int:
         return self._batcher.depth
 
-    async def see(self, data: bytes, box: Box | None = None) -> Seen:
+    async def see(self, data: bytes, box: Box | None = None, looks: int = 1) -> Seen:
         """Decode and embed an image file.
+
+        Args:
+            box: the part to look at.
+            looks: 2 looks again, at the window that the first look found. The answer is of both
+                and says where that was; its `decode_s` is the sum.
 
         Raises:
             model.errors.ImageError: it can't be used.
             Overloaded, NotReady: the queue is full, or the service is closing.
             BatchError: the backend failed.
         """
-        if self._lanes_decode and len(data) <= _LIGHT_BYTES:
-            return await self._submit(Encoded(data, box))
-        started = time.perf_counter()
-        pixels = await self._decoding.decode(data, box)
-        return await self._submit(Pixels(pixels, time.perf_counter() - started))
+        first = await self._look(Encoded(data, box, looks))
+        if (window := first.window) is None:
+            return first
+        return _together(first, await self._look(Encoded(data, window.box)), window)
 
     async def embed(self, image: U8) -> Seen:
         """Embed pixels (S, S, 3); raises what `see` raises."""
@@ -110,6 +118,13 @@ class Inference:
         """Answer what is queued."""
         await self._batcher.close()
         self._decoding.close()
+
+    async def _look(self, image: Encoded) -> Seen:
+        if self._lanes_decode and len(image.data) <= _LIGHT_BYTES:
+            return await self._submit(image)
+        started = time.perf_counter()
+        pixels = await self._decoding.decode(image.data, image.box)
+        return await self._submit(Pixels(pixels, time.perf_counter() - started, image))
 
     async def _submit(self, image: Encoded | Pixels) -> Seen:
         try:
@@ -131,10 +146,11 @@ class Inference:
             return image
         started = time.perf_counter()
         try:
-            array = self._decoding.here(image.data, image.box)
+            alone = not self._batcher.is_crowded
+            array = self._decoding.here(image.data, image.box, helped=alone)
         except ImageError as error:
             return error
-        return Pixels(array, time.perf_counter() - started)
+        return Pixels(array, time.perf_counter() - started, image)
 
     def _seen(self, images: Sequence[Pixels]) -> list[Seen]:
         arrays = [image.array for image in images]
@@ -144,8 +160,24 @@ class Inference:
         found = embed(batch)
         self._embedded(len(images), time.perf_counter() - started)
         return [
-            Seen(embedding, attributes, image.decode_s)
-            for embedding, attributes, image in zip(
-                found.embedding, found.attributes, images, strict=True
+            Seen(embedding, attributes, image.decode_s, self._window(maps, image.origin))
+            for embedding, attributes, maps, image in zip(
+                found.embedding, found.attributes, found.maps, images, strict=True
             )
         ]
+
+    def _window(self, maps: F32, origin: Encoded | None) -> look.Window | None:
+        if origin is None or origin.looks == 1:
+            return None
+        view = self._decoding.region(origin.data, origin.box)
+        return look.window(look.foreground(maps), view)
+
+
+def _together(first: Seen, second: Seen, window: look.Window) -> Seen:
+    """One answer of two looks at one image."""
+    return Seen(
+        look.combined(first.embedding, second.embedding, window.share),
+        look.mean(first.attributes, second.attributes, window.share),
+        first.decode_s + second.decode_s,
+        window,
+    )

@@ -45,6 +45,10 @@ async def _question(
     box: Annotated[
         str | None, Query(description="x,y,w,h in pixels of the upright original")
     ] = None,
+    look: Annotated[
+        int,
+        Query(ge=1, le=2, description="2: look again at where the first look found the object"),
+    ] = 1,
 ) -> Question:
     return Question(
         top_k=top_k,
@@ -53,6 +57,7 @@ async def _question(
         gamma=gamma,
         min_revision=min_revision,
         box=None if box is None else _box(box),
+        look=look,
     )
 
 

@@ -152,8 +152,12 @@ class Timings(BaseModel):
 
 
 class Result(BaseModel):
+    """`looks` and `window` (x, y, w, h of the second one) only where `look=2` was asked."""
+
     predictions: list[PredictedClass]
     attributes: list[AttributeScore]
+    looks: int | None = None
+    window: tuple[int, int, int, int] | None = None
 
 
 class Problem(BaseModel):

@@ -45,6 +45,7 @@ class Question:
     gamma: float | None = None
     min_revision: int = 0
     box: Box | None = None
+    look: int = 1  # how often
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Answer:
     decode_s: float
     inference_s: float  # with the wait for a lane
     score_s: float
+    window: Box | None = None  # of the second look, in pixels of the upright original
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Classify:
             ServiceError, BatchError
         """
         started = time.perf_counter()
-        seen = await generation.inference.see(image, question.box)
+        seen = await generation.inference.see(image, question.box, question.look)
         self._metrics.image_decoded(seen.decode_s)
         embedded = time.perf_counter()
         manifest = generation.bundle.manifest
@@ -221,6 +223,7 @@ class Classify:
             decode_s=seen.decode_s,
             inference_s=embedded - started - seen.decode_s,
             score_s=time.perf_counter() - embedded,
+            window=seen.window.box if seen.window else None,
         )
 
     async def many(

@@ -223,6 +223,36 @@ def test_a_box_is_in_pixels_of_the_upright_original(http: httpx.Client, picture:
     assert seen_in("96.0,-50,5000,146") == "Parrot"
 
 
+def test_two_looks_say_where_the_second_one_was(http: httpx.Client, picture: Picture) -> None:
+    once = http.post("/classify", params={"look": 1}, content=picture("Jay")).json()
+    twice = http.post("/classify", params={"look": 2}, content=picture("Jay")).json()
+    boxed = http.post("/classify?look=2&box=10,20,500,30.5", content=picture("Jay")).json()
+
+    assert {"looks", "window"}.isdisjoint(once)
+    assert twice.keys() == once.keys() | {"looks", "window"}
+    # The fake network finds no foreground: its second look is at the same picture.
+    assert (twice["looks"], twice["window"]) == (2, [0, 0, 96, 96])
+    assert boxed["window"] == [10, 20, 86, 31]
+    for item, expected in zip(twice["predictions"], once["predictions"], strict=True):
+        assert item["class_id"] == expected["class_id"]
+        assert item["score"] == pytest.approx(expected["score"], abs=1e-4)
+
+
+def test_each_of_several_images_gets_a_second_look_of_its_own(
+    http: httpx.Client, picture: Picture
+) -> None:
+    images = [picture("Jay"), b"not an image", picture("Robin", "JPEG", 64)]
+    files = [("image", ("x", data)) for data in images]
+
+    answer = http.post("/classify", params={"look": 2}, files=files).json()
+
+    windows = [result.get("window") for result in answer["results"]]
+    assert windows == [[0, 0, 96, 96], None, [0, 0, 64, 64]]
+    assert answer["results"][1]["problem"]["code"] == "image_unreadable"
+    assert [answer["results"][i]["predictions"][0]["name"] for i in (0, 2)] == ["Jay", "Robin"]
+    assert {"looks", "window"}.isdisjoint(answer)
+
+
 @pytest.mark.parametrize(
     ("box", "code"),
     [
@@ -255,6 +285,10 @@ def test_a_box_that_can_not_be_used_is_refused(
         "scope=some",
         "min_revision=-1",
         "min_revision=x",
+        "look=0",
+        "look=3",
+        "look=x",
+        "look=1.5",
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(
@@ -341,7 +375,7 @@ def test_openapi_tells_every_way_to_send_an_image_and_every_problem(http: httpx.
         "application/json",
     }
     named = {parameter["name"] for parameter in operation["parameters"]}
-    assert named == {"top_k", "classes", "scope", "gamma", "min_revision", "box"}
+    assert named == {"top_k", "classes", "scope", "gamma", "min_revision", "box", "look"}
     for status in ("400", "404", "408", "413", "415", "422", "500", "503"):
         content = operation["responses"][status]["content"]
         assert list(content) == ["application/problem+json"]

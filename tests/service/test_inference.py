@@ -13,7 +13,7 @@ from PIL import Image
 
 from model import preprocess
 from model.errors import ImageError
-from model.runtime.base import U8, Embedded
+from model.runtime.base import F32, U8, Embedded
 from model.runtime.fake import FakeBackend
 from service.engine import inference as engine
 from service.engine.decoding import Decoding
@@ -133,3 +133,109 @@ def test_inferences_that_run_beside_others_share_the_threads() -> None:
         assert Sharing.ways[1] == "beside"
 
     use(Sharing(input_size=SIZE), test)
+
+
+class Finding(FakeBackend):
+    """Its maps all point at the lower left quarter of whatever it is shown."""
+
+    def embed(self, images: U8) -> Embedded:
+        found = super().embed(images)
+        maps = np.zeros_like(found.maps)
+        maps[:, :, 2:, :2] = 0.25
+        return found._replace(maps=maps)
+
+
+def quarters(file_format: str = "PNG") -> bytes:
+    """80 x 40 pixels: red, green, blue and gray, the blue one at the lower left."""
+    image = Image.new("RGB", (80, 40), (90, 90, 90))
+    for place, colour in (((0, 0), "red"), ((40, 0), "lime"), ((0, 20), "blue")):
+        image.paste(colour, (*place, place[0] + 40, place[1] + 20))
+    file = io.BytesIO()
+    image.save(file, file_format)
+    return file.getvalue()
+
+
+def unit(vector: F32) -> F32:
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("light_bytes", [2**20, 0], ids=["in the lane", "in the pool"])
+def test_a_second_look_is_at_the_window_that_the_first_one_found(
+    monkeypatch: pytest.MonkeyPatch, light_bytes: int
+) -> None:
+    monkeypatch.setattr(engine, "_LIGHT_BYTES", light_bytes)
+    backend = Finding(input_size=SIZE)
+
+    async def test(inference: Inference) -> None:
+        once = await inference.see(quarters())
+        twice = await inference.see(quarters(), looks=2)
+
+        assert once.window is None
+        assert twice.window is not None
+        x, y, w, h = map(int, twice.window.box)
+        assert (x, y + h) == (0, 40)
+        assert 40 <= w < 60
+        assert 20 <= h < 30
+        pixels = np.asarray(Image.open(io.BytesIO(quarters())).crop((x, y, x + w, y + h)))
+        alone = Finding(input_size=SIZE).embed(preprocess.fit(Image.fromarray(pixels), SIZE)[None])
+        share = w * h / (80 * 40)
+        assert twice.window.share == pytest.approx(share)
+        expected = unit(share * once.embedding + (1 - share) * alone.embedding[0])
+        np.testing.assert_allclose(twice.embedding, expected, atol=1e-5)
+        expected = share * once.attributes + (1 - share) * alone.attributes[0]
+        np.testing.assert_allclose(twice.attributes, expected, atol=1e-3)
+
+    use(backend, test)
+    assert backend.batch_sizes == [1, 1, 1]
+
+
+def test_a_second_look_stays_inside_the_box_of_the_first() -> None:
+    async def test(inference: Inference) -> None:
+        seen = await inference.see(quarters(), (40, -5, 500, 25), 2)
+
+        assert seen.window is not None
+        x, y, w, h = seen.window.box
+        assert (x, y + h) == (40, 20)
+        assert 20 <= w < 30
+        assert 10 <= h < 15
+
+    use(Finding(input_size=SIZE), test)
+
+
+def test_those_who_look_twice_share_batches_with_those_who_look_once() -> None:
+    backend = Finding(input_size=SIZE, delay_s=0.05)
+
+    async def test(inference: Inference) -> None:
+        first = asyncio.ensure_future(inference.see(png(1)))
+        await asyncio.sleep(0.02)
+        seen = await asyncio.gather(
+            *(inference.see(png(shade), None, looks) for shade, looks in ((9, 2), (90, 1), (99, 2)))
+        )
+        await first
+        assert [item.window is not None for item in seen] == [True, False, True]
+
+    use(backend, test)
+    assert backend.batch_sizes == [1, 3, 2]
+
+
+def test_an_image_that_can_not_be_decoded_gets_no_look_at_all() -> None:
+    backend = FakeBackend(input_size=SIZE)
+
+    async def test(inference: Inference) -> None:
+        with pytest.raises(ImageError):
+            await inference.see(b"no image", looks=2)
+
+    use(backend, test)
+    assert backend.batch_sizes == []
+
+
+def test_without_anything_to_find_the_second_look_is_at_the_same_picture() -> None:
+    async def test(inference: Inference) -> None:
+        once = await inference.see(quarters())
+        twice = await inference.see(quarters(), looks=2)
+
+        assert twice.window == ((0, 0, 80, 40), 1)
+        np.testing.assert_allclose(twice.embedding, once.embedding, atol=1e-6)
+        np.testing.assert_allclose(twice.attributes, once.attributes, atol=1e-3)
+
+    use(FakeBackend(input_size=SIZE), test)

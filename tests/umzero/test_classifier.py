@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from model.bundle import Bundle
-from model.errors import ImageError, SheetError
+from model.errors import ConfigError, ImageError, SheetError
+from model.runtime.base import U8, Embedded
 from model.runtime.fake import FakeBackend, draw, write_fake_bundle
 from model.sheets import fill
 from umzero.classifier import Classifier
@@ -88,3 +89,49 @@ def test_what_can_not_be_used_is_refused(classifier: Classifier) -> None:
         classifier.register("Kite", [1.0])
     with pytest.raises(SheetError):
         classifier.register("Robin", KITE, class_id="robin")
+
+
+class Finding(FakeBackend):
+    """Its maps all point at the right half of whatever it is shown."""
+
+    def embed(self, images: U8) -> Embedded:
+        found = super().embed(images)
+        maps = np.zeros_like(found.maps)
+        maps[:, :, :, 2:] = 1 / 8
+        return found._replace(maps=maps)
+
+
+def test_a_second_look_finds_what_the_first_one_saw_beside_something_else(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    parrot = Image.open(io.BytesIO(picture(bundle, "Parrot")))
+    scene = Image.new("RGB", (4 * parrot.width, parrot.height), "lime")
+    for place in (2, 3):
+        scene.paste(parrot, (place * parrot.width, 0))
+    path = tmp_path / "scene.png"
+    scene.save(path)
+    classifier = Classifier(bundle.path, backend=Finding.of(bundle))
+
+    for image in (path, scene, np.asarray(scene)):
+        once, twice = (
+            {item.name: item.score for item in classifier.classify(image, look=look)}
+            for look in (1, 2)
+        )
+        assert twice["Parrot"] > once["Parrot"]
+        assert max(twice, key=lambda name: twice[name]) == "Parrot"
+
+
+def test_where_nothing_is_found_a_second_look_changes_nothing(
+    bundle: Bundle, classifier: Classifier
+) -> None:
+    once, twice = (classifier.classify(picture(bundle, "Jay"), look=look) for look in (1, 2))
+
+    assert [item.name for item in once] == [item.name for item in twice]
+    for first, second in zip(once, twice, strict=True):
+        assert first.score == pytest.approx(second.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("look", [0, 3, -1])
+def test_nobody_looks_three_times(bundle: Bundle, classifier: Classifier, look: int) -> None:
+    with pytest.raises(ConfigError, match="1 or 2"):
+        classifier.classify(picture(bundle, "Jay"), look=look)

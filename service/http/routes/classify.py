@@ -166,7 +166,10 @@ def _result(result: Answer | ImageError | RequestError) -> dict[str, Any]:
         for item in result.predictions
     ]
     attributes = [{"name": name, "score": score} for name, score in result.attributes]
-    return {"predictions": predictions, "attributes": attributes}
+    content: dict[str, Any] = {"predictions": predictions, "attributes": attributes}
+    if result.window is not None:
+        content |= {"looks": 2, "window": result.window}
+    return content
 
 
 def _milliseconds(seconds: float) -> float:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from model.data.cub import read_cub
+from model.data.proposed import Published
 from model.data.read import read
 from model.errors import DatasetError
+from tests.layouts import cells, link_everywhere
 
 CLASSES = ("001.Red_Bird", "002.Blue_Bird", "003.Ghost", "004.Green_Bird", "005.Grey_Bird")
 ATTRIBUTES = ("has_bill_shape::dagger", "has_bill_shape::hooked", "has_size::small")
@@ -183,3 +186,101 @@ def test_the_real_birds_are_divided_as_their_files_say(birds_dir: Path) -> None:
     seen_images = len(data.train) + len(data.test_seen)
     assert len(data.train) / seen_images == pytest.approx(0.8, abs=0.005)
     assert seen_images + len(data.test_unseen) == 5034
+
+
+def test_the_proposed_split_takes_the_place_of_splits_json(root: Path) -> None:
+    (root / "splits.json").unlink()
+    (root / "train_test_split.txt").unlink()
+    write_proposed(root.parent / "CUB_sent_splits.mat")
+
+    data = read_cub(root, published=Published(12, 3, 1))
+
+    assert data.class_names == (CLASSES[0], CLASSES[1], CLASSES[3], CLASSES[4])
+    assert [data.class_names[i] for i in data.unseen] == [CLASSES[3]]
+    assert [data.class_names[i] for i in data.validation] == [CLASSES[0]]
+    assert data.train.tolist() == [0, 2, 3, 4, 9, 11]
+    assert data.test_seen.tolist() == [1, 5, 10]
+    assert data.test_unseen.tolist() == [6, 7, 8]
+    # CUB's own attributes, whatever else is in the split's file.
+    np.testing.assert_array_equal(
+        data.class_attributes, [[0, 5.5, 100], [10, 5.5, 99], [30, 5.5, 97], [40, 5.5, 96]]
+    )
+
+
+def test_splits_json_comes_before_a_split_file(root: Path) -> None:
+    write_proposed(root / "att_splits.mat")
+
+    data = read_cub(root, published=Published(12, 3, 1))
+
+    assert data.train.tolist() == [1, 2, 4, 5, 10, 11]
+
+
+def test_a_part_of_cub_is_not_what_the_split_file_speaks_of(root: Path) -> None:
+    (root / "splits.json").unlink()
+    write_proposed(root / "att_splits.mat")
+
+    assert problems_of(root) == ("there are 12 images, published are 11,788",)
+
+
+def test_images_that_are_not_numbered_in_their_order_are_refused(root: Path) -> None:
+    (root / "splits.json").unlink()
+    write_proposed(root / "att_splits.mat")
+    lines = (root / "images.txt").read_text().splitlines()
+    (root / "images.txt").write_text("\n".join(reversed(lines)))
+
+    assert problems_of(root) == ("images.txt is not numbered from 1 on, as the official one is",)
+
+
+def write_proposed(path: Path) -> None:
+    """Four classes of three images; locations are in no order, and count from 1."""
+    locations = {
+        "trainval_loc": [12, 1, 3, 10, 4, 5],
+        "test_seen_loc": [2, 11, 6],
+        "test_unseen_loc": [7, 8, 9],
+        "train_loc": [4, 5, 6, 10, 11, 12],
+        "val_loc": [1, 2, 3],
+    }
+    content = {key: np.array(rows, np.uint16)[:, None] for key, rows in locations.items()}
+    names = [CLASSES[at] for at in (4, 0, 3, 1)]
+    savemat(path, {**content, "allclasses_names": cells(names), "att": np.eye(4)})
+
+
+@pytest.fixture
+def whole(birds_dir: Path, shared_data: Path, tmp_path: Path) -> Path:
+    """All 11,788 names and CUB's real attributes; the images are one and the same."""
+    real = shared_data / "xlsa17"
+    if not real.is_dir():
+        pytest.skip("needs the split files of ../shared/data/xlsa17")
+    root = tmp_path / "CUB_200_2011"
+    listed = (real / "CUB_images.txt").read_text()
+    names = [line.split()[1] for line in listed.splitlines()]
+    link_everywhere(tmp_path / "one.jpg", (root / "images" / name for name in names))
+    (root / "attributes").symlink_to(birds_dir / "attributes")
+    (root / "classes.txt").symlink_to(birds_dir / "classes.txt")
+    (root / "images.txt").write_text(listed)
+    write_table(root / "image_class_labels.txt", [int(name.split(".")[0]) for name in names])
+    (tmp_path / "CUB_sent_splits.mat").symlink_to(real / "CUB_sent_splits.mat")
+    return root
+
+
+def test_the_whole_of_cub_is_read_with_the_real_split(
+    whole: Path, birds_dir: Path, shared_data: Path
+) -> None:
+    data = read(whole, check_images=False)
+
+    assert len(data.images) == 11_788
+    assert (len(data.seen), len(data.unseen), len(data.validation)) == (150, 50, 50)
+    assert (len(data.train), len(data.test_seen), len(data.test_unseen)) == (7057, 1764, 2967)
+    listed = json.loads((shared_data / "xlsa17" / "xlsa17_image_splits.json").read_text())
+    for key, chosen in (("trainval", data.train), ("test_unseen", data.test_unseen)):
+        found = {data.images[i].relative_to(whole / "images").as_posix() for i in chosen}
+        assert found == {*listed[f"{key}_loc"]}
+    assert [data.class_names[label] for label in data.labels] == [
+        path.parent.name for path in data.images
+    ]
+    # The birds are a part of CUB, with the proposed split's classes.
+    birds = json.loads((birds_dir / "splits.json").read_text())
+    for key in ("seen", "unseen", "validation"):
+        assert {*birds[key]} <= {data.class_names[i] for i in getattr(data, key)}
+    matrix = np.loadtxt(birds_dir / "attributes" / "class_attribute_labels_continuous.txt")
+    np.testing.assert_allclose(data.class_attributes, matrix, rtol=1e-6)

@@ -166,7 +166,7 @@ def test_the_scale_follows_from_the_numbers(
 
 def test_everything_that_is_wrong_is_named_at_once(root: Path) -> None:
     images = root / "images"
-    rows = {**ROWS, "horse": "0,nan,", "bat": "100,many,20", "wren": "95,100"}
+    rows = {**ROWS, "horse": "0,much,1e999", "bat": "100,many,20", "wren": "95,100"}
     del rows["owl"]
     lines = [HEADER.replace("wings", "legs::two"), *(f"{n},{c}" for n, c in rows.items())]
     (root / "attributes.csv").write_text("\n".join([*lines, "robin,1,2,3"]) + "\n")
@@ -201,7 +201,7 @@ def test_everything_that_is_wrong_is_named_at_once(root: Path) -> None:
         "class 'owl' has images but no row",
         "attributes.csv: class 'robin' comes 2 times",
         "attribute 'legs::two' comes 2 times",
-        "class 'horse': legs::two is 'nan', legs::four is ''",
+        "class 'horse': legs::two is 'much', legs::four is '1e999'",
         "class 'bat': legs::two is 'many'",
         "class 'wren' has 2 attributes, expected 3",
         "splits.json: unseen class 'dragon' is none",
@@ -286,3 +286,38 @@ def test_read_takes_a_folder_of_classes_and_refuses_what_is_no_folder(root: Path
     assert read(root).class_names == tuple(ROWS)
     with pytest.raises(DatasetError, match="is no folder"):
         read(root / "nowhere")
+
+
+@pytest.mark.parametrize("blank", ["", "?", "nan", " NaN "])
+def test_a_missing_value_takes_the_mean_of_the_seen_classes_that_have_one(
+    root: Path, blank: str
+) -> None:
+    (root / "splits.json").write_text('{"unseen": ["owl", "horse"]}')
+    write_table(root, {**ROWS, "robin": f"90,{blank},0", "owl": f"85,{blank},0"})
+
+    data = read_folder(root)
+
+    names = list(data.class_names)
+    # bat, wren and the fox have one; the unseen horse's 0 doesn't count.
+    mean = (80 + 100 + 5) / 3
+    for name in ("robin", "owl"):
+        assert data.class_attributes[names.index(name), 1] == pytest.approx(mean, rel=1e-6)
+    (note,) = data.notes
+    assert "'legs::two' has no value in 'robin', 'owl'" in note
+
+
+def test_a_class_without_any_value_and_an_attribute_that_no_seen_class_has_are_named(
+    root: Path,
+) -> None:
+    (root / "splits.json").write_text('{"unseen": ["owl"]}')
+    rows = {name: "?," + cells.split(",", 1)[1] for name, cells in ROWS.items()}
+    write_table(root, {**rows, "owl": "85,100,0", "bat": ",?,nan"})
+
+    assert problems_of(root) == (
+        "class 'bat' has no attribute value at all; describe it, or take its images away",
+        "attribute 'wings' has a value in no seen class; drop its column",
+    )
+
+
+def test_a_table_without_gaps_has_nothing_to_note(root: Path) -> None:
+    assert read_folder(root).notes == ()

@@ -1,0 +1,123 @@
+"""Looking twice: where the object is in a frame, from what a first pass over it yields.
+
+A network that was trained on pictures which the object fills does worse on whole frames. So a first
+pass says where to look, and a second one looks at that window alone. T attribute tokens, (h, w) the
+grid of their maps, D the embedding, A attributes.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.preprocess import Box
+from model.runtime.base import F32, F64
+
+FLAT = 1.05  # a map whose peak is no higher than this times its mean says nothing
+LEVEL = 0.4  # from the map's median (0) to its peak (1): what lies above is the object's
+MARGIN = 0.05  # of the object's sides, added at each end
+LEAST_SIDE = 0.25  # of the view's sides: a window is never shorter
+_FINE = 14  # places of a window's edges along a side, at least
+
+
+class Window(NamedTuple):
+    """Where to look again: x, y, w, h in whole pixels, and its share of the first look's area."""
+
+    box: Box
+    share: float
+
+
+def foreground(maps: F32) -> F32:
+    """Attribute maps (T, h, w), each summing to 1 -> (h, w): where anything was read.
+
+    The root keeps the one spot that most tokens read, the head for birds, from being all of it.
+    """
+    found: F32 = np.sqrt(maps.mean(axis=0))
+    return found
+
+
+def window(found: F32, view: Box) -> Window:
+    """Where to look again: around what is above a level and hangs together with the peak.
+
+    Args:
+        found: (h, w), higher where the object is, on any scale.
+        view: x, y, w, h of what the map covers, in pixels.
+
+    Returns:
+        A window inside `view`; all of it where the map is flat.
+    """
+    if not np.isfinite(found).all() or found.max() <= FLAT * found.mean():
+        return Window(view, 1.0)
+    fine = _upsampled(found.astype(np.float64))
+    floor = np.median(fine)
+    peak = np.unravel_index(fine.argmax(), fine.shape)
+    rows, columns = np.nonzero(
+        _connected(fine >= floor + LEVEL * (fine[peak] - floor), (int(peak[0]), int(peak[1])))
+    )
+    height, width = fine.shape
+    x, w = _placed(columns.min() / width, (columns.max() + 1) / width, view[0], view[2])
+    y, h = _placed(rows.min() / height, (rows.max() + 1) / height, view[1], view[3])
+    return Window((x, y, w, h), w * h / (view[2] * view[3]))
+
+
+def combined(first: F32, second: F32, share: float) -> F32:
+    """Two looks' unit embeddings (D,) -> one, a unit vector between them.
+
+    Args:
+        share: of the first look's area that the second one saw. It is the first one's weight, and
+            what is missing to 1 the second one's: the smaller the object, the less of the first
+            look is about it.
+    """
+    both = mean(first, second, share)
+    length = float(np.linalg.norm(both))
+    result: F32 = both / np.float32(length) if length > 0 else second
+    return result
+
+
+def mean(first: F32, second: F32, share: float) -> F32:
+    """Two looks' attributes (A,) -> theirs together, weighted as in `combined`."""
+    result: F32 = np.float32(share) * first + np.float32(1 - share) * second
+    return result
+
+
+def _upsampled(values: F64) -> F64:
+    """(h, w) -> at least `_FINE` x `_FINE`, linear between the middles of cells."""
+    down, across = (_interpolation(length) for length in values.shape)
+    result: F64 = down @ values @ across.T
+    return result
+
+
+def _interpolation(length: int) -> F64:
+    """(fine, length): each finer place as a mean of its two nearest cells."""
+    count = length * max(math.ceil(_FINE / length), 1)
+    at = ((np.arange(count) + 0.5) * length / count - 0.5).clip(0, length - 1)
+    weights: F64 = np.maximum(1 - np.abs(at[:, None] - np.arange(length)), 0)
+    return weights
+
+
+def _connected(mask: NDArray[np.bool_], start: tuple[int, int]) -> NDArray[np.bool_]:
+    """The part of a mask that can be reached from `start`, from neighbour to neighbour."""
+    allowed = np.pad(mask, 1)
+    reached = np.zeros_like(allowed)
+    reached[start[0] + 1, start[1] + 1] = True
+    count = 0
+    while (grown := int(reached.sum())) > count:
+        count = grown
+        near = reached.copy()
+        near[1:] |= reached[:-1]
+        near[:-1] |= reached[1:]
+        near[:, 1:] |= reached[:, :-1]
+        near[:, :-1] |= reached[:, 1:]
+        reached = near & allowed
+    return reached[1:-1, 1:-1]
+
+
+def _placed(low: float, high: float, start: float, length: float) -> tuple[int, int]:
+    """Fractions of a side of the view -> where it starts and how long it is, in whole pixels, with
+    the margin, no shorter than allowed, pushed inside."""
+    wanted = min(max((high - low) * (1 + 2 * MARGIN), LEAST_SIDE), 1)
+    low = min(max((low + high - wanted) / 2, 0), 1 - wanted)
+    first = math.floor(start + low * length)
+    last = min(math.ceil(start + (low + wanted) * length), math.ceil(start + length))
+    return first, max(last - first, 1)

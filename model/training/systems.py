@@ -1,0 +1,207 @@
+"""What is compared in the folds: UMZero whole and without one part, ESZSL, a linear head.
+
+Each system is trained on a fold's training images and scores its other images under several
+settings; which setting counts is chosen on the other folds (`folds.Result.chosen`).
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model.config import ModelConfig
+from model.data.types import ZeroShotData
+from model.nn.umzero import AttributeLayout, UMZero
+from model.nn.unit import unit_rows
+from model.runtime.base import F32
+from model.sheets import AttributeSpace
+from model.training.baseline import CLASS_RIDGES, IMAGE_RIDGES, Eszsl
+from model.training.config import TrainingConfig
+from model.training.features import VIEWS, FeatureStore
+from model.training.folds import FoldScores
+from model.training.heads import (
+    GlobalHead,
+    columns_of,
+    global_embedding,
+    mim_embedding,
+    scale_visual_tokens,
+    training_set,
+)
+from model.training.loop import train_mim
+from model.training.losses import classification_loss
+from model.training.selection import ValidationTask
+
+Found = Mapping[Hashable, FoldScores]
+
+LINEAR_EPOCHS = (2, 4, 8)
+LINEAR_RATE = 3e-3
+LINEAR_DECAY = 0.05
+LINEAR_BATCH = 128
+
+
+@dataclass(eq=False)
+class Fold:
+    """One fold of one seed, with what its systems share.
+
+    Attributes:
+        number: of the fold among those of its seed.
+        folder: for states and for what MIM embedded.
+    """
+
+    task: ValidationTask
+    number: int
+    seed: int
+    data: ZeroShotData
+    space: AttributeSpace
+    store: FeatureStore
+    config: TrainingConfig
+    folder: Path
+
+    @cached_property
+    def whole(self) -> dict[tuple[float, float], Tensor]:
+        """Ridges -> (N, D), the global head over pooled features and HGA."""
+        return self._global(self.config.model)
+
+    @cached_property
+    def first_order(self) -> dict[tuple[float, float], Tensor]:
+        """The same over pooled features alone."""
+        hga = replace(self.config.model.hga, enabled=False)
+        return self._global(replace(self.config.model, hga=hga))
+
+    @cached_property
+    def prototypes(self) -> Tensor:
+        """(C, D)"""
+        network = self._network(self.config.model)
+        classes = list(self.task.classes)
+        network.prototype_unit.start_from_classes(self._sheets(list(self.task.trained)))
+        return network.prototypes(self._sheets(classes)).detach()
+
+    def local(self, contrastive: bool) -> dict[int, Tensor]:
+        """Epochs -> (N, D), MIM alone."""
+        mim = self.config.mim if contrastive else replace(self.config.mim, contrastive_weight=0.0)
+        name = f"seed{self.seed}-fold{self.number}-contrastive{mim.contrastive_weight:g}"
+        cached = self.folder / f"{name}.npy"
+        if not cached.is_file():
+            self._train_mim(replace(self.config, mim=mim), cached)
+        return {epoch + 1: torch.from_numpy(rows) for epoch, rows in enumerate(np.load(cached))}
+
+    def _train_mim(self, config: TrainingConfig, cached: Path) -> None:
+        network = self._network(config.model)
+        training = training_set(self.task.data, self.store, self.task.trained)
+        network.prototype_unit.start_from_classes(training.class_attributes)
+        scale_visual_tokens(network, training.features)
+        scored = self.store.read(self.task.images)
+        embedded: list[F32] = []
+        state = cached.with_suffix(".safetensors")
+        state.unlink(missing_ok=True)  # what earlier epochs embedded is not in it
+        train_mim(
+            network,
+            training.features.maps,
+            training.labels,
+            training.class_attributes,
+            config.mim,
+            config.mim.epochs,
+            self.seed,
+            state,
+            lambda *_: embedded.append(mim_embedding(network, scored).numpy()),
+        )
+        new = cached.with_suffix(".new.npy")
+        np.save(new, np.stack(embedded))
+        new.replace(cached)
+        state.unlink(missing_ok=True)
+
+    def _global(self, model: ModelConfig) -> dict[tuple[float, float], Tensor]:
+        network = self._network(model)
+        training = training_set(self.task.data, self.store, self.task.trained)
+        head = GlobalHead(network, training)
+        scored = self.store.read(self.task.images)
+        found = {}
+        candidates = self.config.closed_form
+        for ridges in product(candidates.image_ridges, candidates.class_ridges):
+            head.fit(*ridges)
+            found[ridges] = global_embedding(network, scored)
+        return found
+
+    def _network(self, model: ModelConfig) -> UMZero:
+        span = min(model.prototypes.embedding_dim, len(self.task.trained) - 1, len(self.space))
+        torch.manual_seed(self.seed)
+        model = replace(model, prototypes=replace(model.prototypes, embedding_dim=span))
+        return UMZero(model, AttributeLayout.of(self.space), pretrained=False).eval()
+
+    def _sheets(self, classes: list[int]) -> Tensor:
+        return torch.from_numpy(self.data.class_attributes[classes])
+
+
+def _scored(fold: Fold, embedding: Tensor) -> FoldScores:
+    scores: F32 = (embedding @ fold.prototypes.T).numpy()
+    return FoldScores.of(scores, fold.task)
+
+
+def _with_mim(
+    fold: Fold, whole: Mapping[tuple[float, float], Tensor], contrastive: bool = True
+) -> Found:
+    local = fold.local(contrastive)
+    settings = product(whole, local, fold.config.mim.weights)
+    return {
+        (*ridges, epoch, weight): _scored(fold, unit_rows(whole[ridges] + weight * local[epoch]))
+        for ridges, epoch, weight in settings
+    }
+
+
+def _eszsl(fold: Fold) -> Found:
+    pooled = torch.from_numpy(np.asarray(fold.store.pooled))
+    views = [functional.normalize(view.clamp_min(1e-12).sqrt(), dim=-1) for view in pooled]
+    task = fold.task
+    system = Eszsl(task.data, fold.space, (views[0] + views[1]) / 2, task.trained)
+    return {
+        ridges: FoldScores.of(
+            system.logits(task.images, task.classes, *ridges, features=views[0]), task
+        )
+        for ridges in product(IMAGE_RIDGES, CLASS_RIDGES)
+    }
+
+
+def _linear(fold: Fold) -> Found:
+    """A linear map of the pooled features, trained by gradient to classify by the prototypes."""
+    task = fold.task
+    images = task.data.train[np.isin(task.data.labels[task.data.train], task.trained)]
+    labels = torch.from_numpy(columns_of(task.data.labels[images], task.classes)).repeat(VIEWS)
+    views = [torch.from_numpy(np.asarray(view)) for view in fold.store.pooled]
+    views = [unit_rows(view.clamp_min(1e-12).sqrt()) for view in views]
+    rows = torch.cat([view[images] for view in views])
+    centre = rows.mean(dim=0)
+    scored = views[0][task.images]
+    prototypes = fold.prototypes[: len(fold.task.trained)]
+    torch.manual_seed(fold.seed)
+    head = torch.nn.Linear(rows.shape[1], prototypes.shape[1])
+    optimizer = torch.optim.AdamW(head.parameters(), lr=LINEAR_RATE, weight_decay=LINEAR_DECAY)
+    found: dict[Hashable, FoldScores] = {}
+    for epoch in range(1, LINEAR_EPOCHS[-1] + 1):
+        for batch in torch.split(torch.randperm(len(rows)), LINEAR_BATCH):
+            embedding = unit_rows(head(rows[batch] - centre))
+            loss = classification_loss(
+                embedding, labels[batch], prototypes, fold.config.mim.temperature
+            )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if epoch in LINEAR_EPOCHS:
+            with torch.no_grad():
+                found[epoch] = _scored(fold, unit_rows(head(scored - centre)))
+    return found
+
+
+SYSTEMS: dict[str, Callable[[Fold], Found]] = {
+    "umzero": lambda fold: _with_mim(fold, fold.whole),
+    "without hga": lambda fold: _with_mim(fold, fold.first_order),
+    "without mim": lambda fold: {key: _scored(fold, rows) for key, rows in fold.whole.items()},
+    "without contrastive": lambda fold: _with_mim(fold, fold.whole, contrastive=False),
+    "eszsl": _eszsl,
+    "linear": _linear,
+}
