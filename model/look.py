@@ -15,8 +15,9 @@ from model.preprocess import Box
 from model.runtime.base import F32, F64
 
 FLAT = 1.05  # a map whose peak is no higher than this times its mean says nothing
-LEVEL = 0.4  # from the map's median (0) to its peak (1): what lies above is the object's
-MARGIN = 0.05  # of the object's sides, added at each end
+FLOOR = 0.25  # the quantile of a map that counts as its ground
+LEVEL = 0.4  # from the ground (0) to the peak (1): what lies above is the object's
+MARGIN = 0.1  # of the object's sides, added at each end
 LEAST_SIDE = 0.25  # of the view's sides: a window is never shorter
 _FINE = 14  # places of a window's edges along a side, at least
 
@@ -50,7 +51,7 @@ def window(found: F32, view: Box) -> Window:
     if not np.isfinite(found).all() or found.max() <= FLAT * found.mean():
         return Window(view, 1.0)
     fine = _upsampled(found.astype(np.float64))
-    floor = np.median(fine)
+    floor = np.quantile(fine, FLOOR)
     peak = np.unravel_index(fine.argmax(), fine.shape)
     rows, columns = np.nonzero(
         _connected(fine >= floor + LEVEL * (fine[peak] - floor), (int(peak[0]), int(peak[1])))
