@@ -21,7 +21,7 @@ WORTH = 1.1
 # Larger batches save changes of threads, which a backend on its own doesn't show: the largest size
 # is taken that is no slower than the best by more than this factor, which is noise.
 NOISE = 1.03
-TURN_S = 0.06  # one measurement; the better of two counts, for neighbours only slow one down
+TURN_S = 0.06  # one measurement; the best of them counts, for neighbours only slow one down
 TURNS = 3
 BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 16, 64)}
 
