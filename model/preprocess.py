@@ -6,7 +6,7 @@ Everything here may be called from several threads; no setting of Pillow's is ch
 import io
 import math
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,7 +74,7 @@ def to_input(
     cosine transform); what is left is squashed as ever.
 
     Args:
-        helper: squashes the upper half beside this thread; the pixels are the same.
+        helper: squashes the upper half beside this thread, if it is idle; the pixels are the same.
     """
     with _opened(data, max_pixels) as original:
         full, turn = _upright_size(original), _turn(original)
@@ -179,9 +179,13 @@ def _squashed(image: Image.Image, size: int, part: Box, helper: Executor | None)
     if image.width * image.height < _WORTH_HELP:
         return rows(0, size)
     # In two halves with a helper or without: their sums round in another way than the whole's.
-    upper = rows(0, size // 2) if helper is None else helper.submit(rows, 0, size // 2)
-    lower = rows(size // 2, size)
-    return np.concatenate([upper.result() if isinstance(upper, Future) else upper, lower])
+    half = size // 2
+    if helper is None:
+        return np.concatenate([rows(0, half), rows(half, size)])
+    upper = helper.submit(rows, 0, half)
+    lower = rows(half, size)
+    # A helper that hasn't begun by now is busy with something else: nobody waits for it.
+    return np.concatenate([rows(0, half) if upper.cancel() else upper.result(), lower])
 
 
 def _upright_size(image: ImageFile) -> tuple[int, int]:

@@ -118,8 +118,9 @@ class Classifier:
         if look == 2:
             view = _view(photograph, box)
             window = looking.window(looking.foreground(embedded.maps[0]), view)
-            again = self._embed(photograph, window.box)
-            embedding = looking.combined(embedding, again.embedding[0], window.share)
+            if window.share < 1:
+                again = self._embed(photograph, window.box)
+                embedding = looking.combined(embedding, again.embedding[0], window.share)
         manifest = self._bundle.manifest
         chosen = manifest.gamma if gamma is None else gamma
         return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)

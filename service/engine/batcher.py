@@ -6,11 +6,13 @@ one batch at a time.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
@@ -158,9 +160,8 @@ class Batcher(Generic[Item, Answer]):
         while self._idle and self._queue:
             # A lane takes its share of what waits, so that the next one to end finds something,
             # too, and doesn't stand idle while its answers travel and new items come.
-            share = -(-len(self._queue) // len(self._lanes))
-            waiters = [waiter for waiter, _ in zip(self._queue, range(share), strict=False)]
-            waiters = waiters[: self._max_batch]
+            share = min(math.ceil(len(self._queue) / len(self._lanes)), self._max_batch)
+            waiters = list(islice(self._queue, share))
             batch = [self._queue.pop(waiter) for waiter in waiters]
             started = time.monotonic()
             waited = [started - waiting.since for waiting in batch]

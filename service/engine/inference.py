@@ -88,17 +88,13 @@ class Inference:
             prepare=[seat.take for seat in seats(lanes)] if self._lanes_decode else (),
         )
 
-    @property
-    def depth(self) -> int:
-        return self._batcher.depth
-
     async def see(self, data: bytes, box: Box | None = None, looks: int = 1) -> Seen:
         """Decode and embed an image file.
 
         Args:
             box: the part to look at.
-            looks: 2 looks again, at the window that the first look found. The answer is of both
-                and says where that was; its `decode_s` is the sum.
+            looks: 2 looks again, at the window that the first look found, unless that is all of it.
+                The answer is of both and says where that was; its `decode_s` is the sum.
 
         Raises:
             model.errors.ImageError: it can't be used.
@@ -106,7 +102,9 @@ class Inference:
             BatchError: the backend failed.
         """
         first = await self._look(Encoded(data, box, looks))
-        if (window := first.window) is None:
+        window = first.window
+        # All of the first look once more would say nothing new.
+        if window is None or window.share == 1:
             return first
         return _together(first, await self._look(Encoded(data, window.box)), window)
 

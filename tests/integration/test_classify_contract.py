@@ -230,7 +230,7 @@ def test_two_looks_say_where_the_second_one_was(http: httpx.Client, picture: Pic
 
     assert {"looks", "window"}.isdisjoint(once)
     assert twice.keys() == once.keys() | {"looks", "window"}
-    # The fake network finds no foreground: its second look is at the same picture.
+    # The fake network finds no foreground: the window is the whole picture.
     assert (twice["looks"], twice["window"]) == (2, [0, 0, 96, 96])
     assert boxed["window"] == [10, 20, 86, 31]
     for item, expected in zip(twice["predictions"], once["predictions"], strict=True):

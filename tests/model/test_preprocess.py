@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -465,3 +466,14 @@ def test_the_halves_of_a_large_image_meet_without_a_seam(size: int) -> None:
     whole = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)).astype(int)
     # Pillow's sums are in fixed point: they may round in another way.
     assert np.abs(fit(image, size) - whole).max() <= 1
+
+
+def test_nobody_waits_for_a_helper_that_is_busy_with_something_else() -> None:
+    data = encoded(Image.new("RGB", (700, 700), RED), "PNG")
+    leave = threading.Event()
+    with ThreadPoolExecutor(1) as helper:
+        busy = helper.submit(leave.wait, 60)
+        helped = to_input(data, 224, CAP, None, helper)
+        assert not busy.done()
+        leave.set()
+    np.testing.assert_array_equal(helped, to_input(data, 224, CAP))

@@ -79,7 +79,8 @@ class Direct:
     """ASGI: `classify` without a query, by the shortest way.
 
     What FastAPI does around a route, and to find that a query is empty, takes longer than all the
-    rest of the way to the use case and back.
+    rest of the way to the use case and back. Middleware of the app's own doesn't see these
+    requests; what every request needs wraps `Direct` too, as `Observed` does in `service.app`.
     """
 
     def __init__(self, service: Service) -> None:
