@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from model.data.problems import Problems
-from model.preprocess import FORMATS
+from model.image_file import FORMATS
 
 MAX_PIXELS = 100_000_000
 

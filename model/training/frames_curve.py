@@ -21,6 +21,7 @@ from model.data.frames import frame
 from model.data.images import MAX_PIXELS
 from model.data.types import ZeroShotData
 from model.errors import ConfigError, DatasetError, ImageError
+from model.image_file import decode
 from model.metrics import czsl
 from model.preprocess import Box
 from model.runtime.base import F32, Backend, Embedded
@@ -159,7 +160,7 @@ def _chosen(data: ZeroShotData, on: str) -> tuple[tuple[int, ...], NDArray[np.in
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return preprocess.decode(path.read_bytes(), MAX_PIXELS)
+        return decode(path.read_bytes(), MAX_PIXELS)
     except (OSError, ImageError) as error:
         raise DatasetError(f"{path} can't be used: {error}") from error
 
