@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from model.preprocess import Box
 from model.runtime.base import F32, F64
@@ -50,7 +51,7 @@ def window(found: F32, view: Box) -> Window:
     """
     if not np.isfinite(found).all() or found.max() <= FLAT * found.mean():
         return Window(view, 1.0)
-    fine = _upsampled(found.astype(np.float64))
+    fine = _upsampled(found)
     floor = np.quantile(fine, FLOOR)
     peak = np.unravel_index(fine.argmax(), fine.shape)
     rows, columns = np.nonzero(
@@ -82,19 +83,11 @@ def mean(first: F32, second: F32, share: float) -> F32:
     return result
 
 
-def _upsampled(values: F64) -> F64:
+def _upsampled(values: F32) -> F64:
     """(h, w) -> at least `_FINE` x `_FINE`, linear between the middles of cells."""
-    down, across = (_interpolation(length) for length in values.shape)
-    result: F64 = down @ values @ across.T
-    return result
-
-
-def _interpolation(length: int) -> F64:
-    """(fine, length): each finer place as a mean of its two nearest cells."""
-    count = length * max(math.ceil(_FINE / length), 1)
-    at = ((np.arange(count) + 0.5) * length / count - 0.5).clip(0, length - 1)
-    weights: F64 = np.maximum(1 - np.abs(at[:, None] - np.arange(length)), 0)
-    return weights
+    height, width = (length * max(math.ceil(_FINE / length), 1) for length in values.shape)
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float64)
 
 
 def _connected(mask: NDArray[np.bool_], start: tuple[int, int]) -> NDArray[np.bool_]:
