@@ -28,7 +28,7 @@ from model.data.problems import Problems
 from model.data.proposed import Published, proposed_splits
 from model.data.tables import numbered_lines, rows
 from model.data.types import ZeroShotData
-from model.data.xlsa17 import ProposedSplit, find_images, find_split, read_image_order, read_split
+from model.data.xlsa17 import ProposedSplit, read_proposed
 
 FOLDER = "JPEGImages"
 MATRIX = "predicate-matrix-continuous.txt"
@@ -56,12 +56,7 @@ def read_awa2(
     classes = tuple(numbered_lines(root / "classes.txt", problems).values())
     predicates = tuple(numbered_lines(root / "predicates.txt", problems).values())
     matrix = rows(root / MATRIX, problems)
-    split_file = find_split(root, "AWA2")
-    if split_file is None:
-        problems.add("AWA2_att_splits.mat is missing: put xlsa17's file into the folder")
-    split = read_split(split_file, problems) if split_file else None
-    order_file = find_images(root, "AWA2")
-    order = read_image_order(order_file, FOLDER, problems) if order_file else None
+    split, order = read_proposed(root, "AWA2", FOLDER, problems)
     files = order.files if order else _by_name(root / FOLDER, problems)
     # Without these everything else would be named as wrong too.
     if split is None or not all((classes, predicates, matrix, files)):

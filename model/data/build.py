@@ -10,13 +10,12 @@ import numpy as np
 
 from model.data.images import check_images
 from model.data.missing import is_missing
-from model.data.problems import Problems
+from model.data.problems import Problems, few
 from model.data.splits import Splits
 from model.data.types import ZeroShotData
 from model.sheets import SEPARATOR
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-SHOWN_VALUES = 5
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,7 @@ def numbers(
     values = [math.nan if gaps and is_missing(text) else _number(text) for text in texts]
     bad = [f"{n} is {t!r}" for n, t, v in zip(names, texts, values, strict=True) if v is None]
     if bad:
-        more = f" and {len(bad) - SHOWN_VALUES} more" if len(bad) > SHOWN_VALUES else ""
-        problems.add(f"{owner}: {', '.join(bad[:SHOWN_VALUES])}{more}; expected numbers")
+        problems.add(f"{owner}: {few(bad, 5)}; expected numbers")
         return None
     return [value for value in values if value is not None]
 

@@ -7,19 +7,19 @@ another quality is not found.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from model.data.folder import SUFFIXES
+from model.data.problems import few
 from model.data.read import read
 from model.data.types import ZeroShotData
 from model.errors import DatasetError
 
 FEW_IMAGES = 5
-SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def _idle_attributes(data: ZeroShotData) -> list[str]:
         else:
             equal[column.tobytes()].append(name)
     found.extend(
-        f"attributes {_few(names)} have the same values in every class; one of them would do"
+        f"attributes {few(names)} have the same values in every class; one of them would do"
         for names in equal.values()
         if len(names) > 1
     )
@@ -121,9 +121,9 @@ def _copies(data: ZeroShotData) -> tuple[tuple[str, ...], tuple[str, ...]]:
         members = [index[path] for path in paths]
         classes = sorted({data.class_names[data.labels[at]] for at in members})
         roles = sorted({str(role[at]) for at in members})
-        shown = _few([_short(path) for path in paths])
+        shown = few([_short(path) for path in paths])
         if len(classes) > 1:
-            leaks.append(f"{shown} are the same image, in classes {_few(classes)}")
+            leaks.append(f"{shown} are the same image, in classes {few(classes)}")
         elif len(roles) > 1:
             leaks.append(f"{shown} are the same image, in {' and '.join(roles)}")
         else:
@@ -135,7 +135,7 @@ def _copies(data: ZeroShotData) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _leaks_between_folders(root: Path) -> list[str]:
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     return [
-        f"{_few([_short(path) for path in same])} are the same image, in different folders"
+        f"{few([_short(path) for path in same])} are the same image, in different folders"
         for same in _same_bytes([path for path in paths if path.is_file()])
         if len({path.parent for path in same}) > 1
     ]
@@ -163,9 +163,3 @@ def _sha256(path: Path) -> str:
 
 def _short(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN_NAMES])
-    more = len(names) - SHOWN_NAMES
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -9,10 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from model.data.problems import Problems
+from model.data.problems import Problems, few
 
 WORDS = {"", "?", "nan"}  # what stands for a missing value, in small letters
-SHOWN_CLASSES = 3
 
 
 def is_missing(text: str) -> bool:
@@ -56,14 +55,8 @@ def fill_missing(
             continue
         lacking = [name for name, gap in zip(classes, missing[:, at], strict=True) if gap]
         notes.append(
-            f"attribute {names[at]!r} has no value in {_few(lacking)}: "
+            f"attribute {names[at]!r} has no value in {few(map(repr, lacking))}: "
             f"it takes the mean of the seen classes that have one, {mean[at]:g}"
         )
     filled = np.where(missing, mean, values)
     return dict(zip(classes, filled.tolist(), strict=True)), tuple(notes)
-
-
-def _few(classes: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, classes[:SHOWN_CLASSES]))
-    more = len(classes) - SHOWN_CLASSES
-    return f"{shown} and {more} more" if more > 0 else shown

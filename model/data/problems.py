@@ -7,6 +7,13 @@ from pathlib import Path
 from model.errors import DatasetError
 
 
+def few(names: Iterable[str], shown: int = 3) -> str:
+    """'a, b, c and 4 more'"""
+    listed = list(names)
+    more = len(listed) - shown
+    return ", ".join(listed[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
 class Problems:
     """A growing list of problems; readers go on as far as they can before they give up."""
 

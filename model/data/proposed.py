@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.problems import Problems
+from model.data.problems import Problems, few
 from model.data.splits import Splits
 from model.data.xlsa17 import ImageOrder, ProposedSplit
-
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,9 @@ def proposed_splits(
     validation = classes(split.val)
     why = "the images are not in the order that its indices point into"
     if both := seen & unseen:
-        problems.add(f"{file} doesn't fit: {_few(both)} both seen and unseen; {why}")
+        problems.add(f"{file} doesn't fit: {_are(both)} both seen and unseen; {why}")
     elif both := validation & (classes(split.train) | unseen):
-        problems.add(f"{file} doesn't fit: {_few(both)} for validation and for more; {why}")
+        problems.add(f"{file} doesn't fit: {_are(both)} for validation and for more; {why}")
     # Classes that are torn apart are not worth counting.
     problems.raise_if_any()
     for role, found, expected in (
@@ -105,9 +103,9 @@ def _check_indices(split: ProposedSplit, count: int, file: str, problems: Proble
 def _check_names(names: set[str], split: ProposedSplit, file: str, problems: Problems) -> None:
     known = set(split.class_names)
     if extra := names - known:
-        problems.add(f"{_few(extra)} not among the classes of {file}")
+        problems.add(f"{_are(extra)} not among the classes of {file}")
     if lacking := known - names:
-        problems.add(f"{_few(lacking)} among the classes of {file}, without any image")
+        problems.add(f"{_are(lacking)} among the classes of {file}, without any image")
 
 
 def _check_labels(
@@ -127,10 +125,7 @@ def _check_labels(
         )
 
 
-def _few(names: Iterable[str]) -> str:
-    """'a', 'b', 'c' and 4 more are"""
+def _are(names: Iterable[str]) -> str:
+    """'a', 'b' and 4 more are"""
     chosen = sorted(names)
-    shown = ", ".join(map(repr, chosen[:SHOWN]))
-    if len(chosen) > SHOWN:
-        shown += f" and {len(chosen) - SHOWN} more"
-    return f"{shown} {'is' if len(chosen) == 1 else 'are'}"
+    return f"{few(map(repr, chosen))} {'is' if len(chosen) == 1 else 'are'}"

@@ -22,16 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from model.data.build import Found, build
-from model.data.problems import Problems
+from model.data.problems import Problems, few
 from model.data.proposed import Published, proposed_splits
 from model.data.types import ZeroShotData
 from model.data.xlsa17 import (
     ProposedSplit,
-    find_images,
-    find_split,
-    read_image_order,
     read_matrix,
-    read_split,
+    read_proposed,
     read_strings,
 )
 from model.runtime.base import F64
@@ -41,7 +38,6 @@ VOTES = "attributeLabels_continuous.mat"
 SHARES = (0.0, 1.0)
 TOLERANCE = 1e-3  # one vote more or less in a class is 1/60
 PUBLISHED = Published(images=14_340, seen=645, unseen=72)
-SHOWN = 3
 
 
 def read_sun(
@@ -63,12 +59,7 @@ def read_sun(
     listed = read_strings(database / "images.mat", "images", problems)
     names = read_strings(database / "attributes.mat", "attributes", problems)
     votes = read_matrix(database / VOTES, "labels_cv", problems)
-    split_file = find_split(root, "SUN")
-    if split_file is None:
-        problems.add("SUN_att_splits.mat is missing: put xlsa17's file into the folder")
-    split = read_split(split_file, problems) if split_file else None
-    order_file = find_images(root, "SUN")
-    order = read_image_order(order_file, "images", problems) if order_file else None
+    split, order = read_proposed(root, "SUN", "images", problems)
     folder = "images" if (root / "images").is_dir() else f"{DATABASE}/images"
     if not (root / folder).is_dir():
         problems.add("images/ is missing")
@@ -145,8 +136,7 @@ def _differences(sheets: dict[str, F64], listed: Sequence[str], votes: F64, file
     ]
     if not wrong:
         return []
-    shown = ", ".join(map(repr, wrong[:SHOWN]))
     return [
         f"the mean votes of {len(wrong)} classes are not the attributes that {file} has for them, "
-        f"for instance {shown}; the names and the rows don't belong together"
+        f"for instance {few(map(repr, wrong))}; the names and the rows don't belong together"
     ]

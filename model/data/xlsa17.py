@@ -55,9 +55,21 @@ def find_split(root: Path, data_set: str) -> Path | None:
     return _find(root, data_set, FILES)
 
 
-def find_images(root: Path, data_set: str) -> Path | None:
-    """`res101.mat`, which has xlsa17's own order of images; it is looked for likewise."""
-    return _find(root, data_set, (IMAGES,))
+def read_proposed(
+    root: Path, data_set: str, below: str, problems: Problems
+) -> tuple[ProposedSplit | None, ImageOrder | None]:
+    """The split of `data_set`, whose absence is a problem, and the order of images, where it is.
+
+    Args:
+        below: of `read_image_order`.
+    """
+    split, order = find_split(root, data_set), _find(root, data_set, (IMAGES,))
+    if split is None:
+        problems.add(f"{data_set}_{FILES[0]} is missing: put xlsa17's file into the folder")
+    return (
+        read_split(split, problems) if split else None,
+        read_image_order(order, below, problems) if order else None,
+    )
 
 
 def read_split(path: Path, problems: Problems) -> ProposedSplit | None:
