@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from model import bundle as bundles
 from model.errors import ConfigError, WeightsError
-from model.runtime.precision import is_good_enough
 
 BundleArgument = Annotated[Path, typer.Argument(help="a bundle's folder, such as weights/birds")]
 DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB, SUN, AWA2, or your own")]
@@ -41,6 +39,7 @@ def train(
     from model.training.recipes import recipe as find_recipe
     from model.training.run import TrainingRun
     from model.training.run import train as start
+    from model.training.tables import print_scores
 
     console = Console(stderr=True)
     config = find_recipe(recipe, seed, hga, mim, contrastive)
@@ -53,7 +52,7 @@ def train(
     bundle = start(run)
     console.print(f"[green]bundle {bundle.path} written[/green], sha256 {bundle.sha256[:12]}")
     if bundle.manifest.scores:
-        _print_scores(bundle.manifest.scores)
+        print_scores(bundle.manifest.scores)
 
 
 def evaluate(
@@ -72,6 +71,7 @@ def evaluate(
     from model.runtime.load import load
     from model.training.evaluate import evaluate as run
     from model.training.frames_curve import frames_curve
+    from model.training.tables import print_curve, print_scores
 
     if without not in ("", "hga", "mim"):
         raise ConfigError(f"--without takes hga or mim, not {without!r}")
@@ -89,14 +89,14 @@ def evaluate(
         if as_json:
             print(json.dumps(curve))
         else:
-            _print_curve(curve)
+            print_curve(curve)
         return
     with _bar(console)("images") as progress:
         result = run(found, dataset, without, baseline, progress).to_json()
     if as_json:
         print(json.dumps(result))
     else:
-        _print_scores(result)
+        print_scores(result)
 
 
 def ablate(
@@ -118,6 +118,7 @@ def ablate(
     from model.training.recipes import recipe as find_recipe
     from model.training.run import attribute_space
     from model.training.systems import SYSTEMS
+    from model.training.tables import print_ablation
 
     systems = [name.strip() for name in only.split(",") if name.strip()] or list(SYSTEMS)
     if unknown := [name for name in systems if name not in SYSTEMS]:
@@ -142,7 +143,7 @@ def ablate(
             progress,
             console.print,
         )
-    _print_ablation(rows)
+    print_ablation(rows)
 
 
 def export(
@@ -160,6 +161,7 @@ def export(
     from model.export.quantize import INT8
     from model.runtime.torch_backend import load_network
     from model.training.run import parity_inputs
+    from model.training.tables import print_int8
 
     console = Console(stderr=True)
     found = bundles.read(bundle)
@@ -186,7 +188,7 @@ def export(
     bundles.write(bundle, replace(found.manifest, int8=figures), found.classes)
     console.print(f"ONNX equals torch: {parity}")
     if int8:
-        _print_int8(figures)
+        print_int8(figures)
 
 
 def verify(bundle: BundleArgument) -> None:
@@ -227,64 +229,3 @@ def _bar(console: Console) -> Callable[[str], AbstractContextManager[Callable[[i
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
     return bar
-
-
-def _print_scores(scores: dict[str, object]) -> None:
-    table = Table(title="per-class averages, percent")
-    for column in ("", "CZSL", "U", "S", "H"):
-        table.add_column(column, justify="right" if column else "left")
-    rows = {"UMZero": scores, "ESZSL": scores.get("baseline")}
-    if scores.get("without"):
-        rows = {f"UMZero without {scores['without']}": scores, "ESZSL": scores.get("baseline")}
-    for name, row in rows.items():
-        if isinstance(row, dict):
-            table.add_row(name, *(f"{100 * row[key]:.1f}" for key in ("czsl", "u", "s", "h")))
-    console = Console()
-    console.print(table)
-    if "changed" in scores:
-        console.print(f"top-1 changes on {scores['changed']:.1%} of the test photographs")
-
-
-def _print_ablation(rows: Sequence[Any]) -> None:
-    table = Table(title="pseudo-unseen classes in turn, percent; differences with 95 % intervals")
-    scores = ("czsl", "u", "s", "h", "ausuc")
-    for column in ("", "seeds", "CZSL", "U", "S", "H", "AUSUC", "over ESZSL: CZSL", "H"):
-        table.add_column(column, justify="right" if column else "left")
-    for column in ("against UMZero: CZSL", "H"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        values = (f"{100 * row.summary[k]:.1f} ± {100 * row.deviation[k]:.1f}" for k in scores)
-        differences = (
-            "" if found is None else str(found[k])
-            for found in (row.over_baseline, row.over_whole)
-            for k in ("czsl", "h")
-        )
-        table.add_row(row.system, str(row.seeds), *values, *differences)
-    Console(width=200).print(table)
-
-
-def _print_curve(curve: dict[str, Any]) -> None:
-    table = Table(
-        title=f"{curve['photographs']} photographs of {curve['on']} classes in frames, percent"
-    )
-    for column in ("object's share", "look 1", "look 2", "true window", "overlap"):
-        table.add_column(column, justify="right")
-    for point in curve["points"]:
-        table.add_row(*(f"{100 * value:.1f}" for value in point.values()))
-    Console().print(table)
-
-
-def _print_int8(int8: dict[str, Any]) -> None:
-    found = int8["validation"]
-    table = Table(title="validation classes, per-class averages, percent")
-    for column in ("", "CZSL", "U", "S", "H"):
-        table.add_column(column, justify="right" if column else "left")
-    for name in ("fp32", "int8"):
-        table.add_row(name, *(f"{100 * found[name][key]:.1f}" for key in ("czsl", "u", "s", "h")))
-    console = Console()
-    console.print(table)
-    chosen = "int8" if is_good_enough(int8) else "fp32"
-    console.print(
-        f"the same best class on {found['agreement']:.1%} of {found['photographs']} photographs; "
-        f"precision auto takes {chosen}"
-    )

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from model.data.types import ZeroShotData
-from model.nn.umzero import AttributeLayout, UMZero
 from model.sheets import AttributeSpace
 from model.training.config import TrainingConfig
 from model.training.features import Progress, extract
 from model.training.folds import Difference, Result, folds, paired_difference
+from model.training.heads import fresh_network
 from model.training.systems import SYSTEMS, Fold
 
 BASELINE = "eszsl"
@@ -64,7 +64,7 @@ def ablate(
         runs: the folder for caches.
     """
     key = fingerprint(config, data, count)
-    network = UMZero(config.model, AttributeLayout.of(space)).eval()
+    network = fresh_network(config.model, space, len(data.seen), config.seed)
     store = extract(network, data.images, runs, progress)
     folder = runs / f"folds-{key}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from model.nn.prototypes import PrototypeUnit
 from model.runtime.base import F32
 from model.sheets import AttributeSpace
 from model.training.closed_form import Ridge, eszsl
-from model.training.heads import columns_of
+from model.training.heads import columns_of, training_images
 from model.training.selection import validation_task
 
 IMAGE_RIDGES = (0.3, 1.0, 3.0, 10.0)
@@ -37,10 +37,14 @@ class Scores:
     h: float
 
 
+def rooted(pooled: Tensor) -> Tensor:
+    """(N, C) pooled maps -> their square roots, unit rows."""
+    return functional.normalize(pooled.clamp_min(1e-12).sqrt(), dim=-1)
+
+
 def baseline_features(pooled: Tensor, mirrored: Tensor) -> Tensor:
     """(N, C) pooled maps of photos and of their mirror images -> (N, C)."""
-    views = [functional.normalize(v.clamp_min(1e-12).sqrt(), dim=-1) for v in (pooled, mirrored)]
-    return (views[0] + views[1]) / 2
+    return (rooted(pooled) + rooted(mirrored)) / 2
 
 
 @torch.no_grad()
@@ -100,7 +104,7 @@ class Eszsl:
         features: Tensor,
         trained: tuple[int, ...],
     ) -> None:
-        images = data.train[np.isin(data.labels[data.train], trained)]
+        images = training_images(data, trained)
         self.mean = features[images].mean(dim=0)
         self.centred = features - self.mean
         self.ridge = Ridge(self.centred[images])

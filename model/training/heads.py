@@ -4,15 +4,17 @@ Used twice in a run: without the validation classes, to choose; with all seen cl
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.config import ModelConfig
 from model.data.types import ZeroShotData
-from model.nn.umzero import Features, UMZero
+from model.nn.umzero import AttributeLayout, Features, UMZero
+from model.sheets import AttributeSpace
 from model.training.closed_form import Ridge, class_side, one_against_rest
 from model.training.features import VIEWS, FeatureStore
 
@@ -28,11 +30,25 @@ class TrainingSet:
     class_attributes: Tensor  # (C, A)
 
 
+def fresh_network(
+    model: ModelConfig, space: AttributeSpace, classes: int, seed: int, pretrained: bool = True
+) -> UMZero:
+    """An untrained network whose embedding is no wider than its training classes can span."""
+    span = min(model.prototypes.embedding_dim, classes - 1, len(space))
+    model = replace(model, prototypes=replace(model.prototypes, embedding_dim=span))
+    torch.manual_seed(seed)
+    return UMZero(model, AttributeLayout.of(space), pretrained).eval()
+
+
+def training_images(data: ZeroShotData, classes: tuple[int, ...]) -> NDArray[np.int64]:
+    """The training images whose class is among `classes`."""
+    return data.train[np.isin(data.labels[data.train], classes)]
+
+
 def training_set(data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...]) -> TrainingSet:
     """All views of the training images whose class is among `classes`."""
-    images = data.train[np.isin(data.labels[data.train], classes)]
-    row_of = {c: row for row, c in enumerate(classes)}
-    labels = torch.tensor([row_of[int(c)] for c in data.labels[images]])
+    images = training_images(data, classes)
+    labels = torch.from_numpy(columns_of(data.labels[images], classes))
     views = [store.read(images, view) for view in range(VIEWS)]
     return TrainingSet(
         Features(

@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from model import bundle as bundles
 from model.bundle import Bundle, BundleClass, Manifest
@@ -25,7 +24,7 @@ from model.data.types import ZeroShotData
 from model.errors import DatasetError
 from model.export.onnx import export
 from model.export.parity import Parity, check
-from model.nn.umzero import AttributeLayout, UMZero
+from model.nn.umzero import UMZero
 from model.runtime.base import F32, U8
 from model.runtime.torch_backend import WEIGHTS
 from model.sheets import AttributeSpace
@@ -36,6 +35,7 @@ from model.training.features import FeatureStore, Progress, cache_key, extract
 from model.training.heads import (
     GlobalHead,
     fit_attribute_head,
+    fresh_network,
     scale_visual_tokens,
     training_set,
 )
@@ -84,12 +84,8 @@ class TrainingRun:
         return self.runs / f"{self.out.name}-{digest.hexdigest()[:12]}"
 
     def network(self, classes: int) -> UMZero:
-        """A fresh network whose embedding is no wider than its training classes can span."""
-        prototypes = self.config.model.prototypes
-        span = min(prototypes.embedding_dim, classes - 1, len(self.space))
-        model = replace(self.config.model, prototypes=replace(prototypes, embedding_dim=span))
-        torch.manual_seed(self.config.seed)
-        return UMZero(model, AttributeLayout.of(self.space)).eval()
+        """See `heads.fresh_network`."""
+        return fresh_network(self.config.model, self.space, classes, self.config.seed)
 
 
 def train(run: TrainingRun) -> Bundle:

@@ -13,24 +13,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from model.config import ModelConfig
 from model.data.types import ZeroShotData
-from model.nn.umzero import AttributeLayout, UMZero
+from model.nn.umzero import Features, UMZero
 from model.nn.unit import unit_rows
 from model.runtime.base import F32
 from model.sheets import AttributeSpace
-from model.training.baseline import CLASS_RIDGES, IMAGE_RIDGES, Eszsl
+from model.training.baseline import (
+    CLASS_RIDGES,
+    IMAGE_RIDGES,
+    Eszsl,
+    baseline_features,
+    rooted,
+)
 from model.training.config import TrainingConfig
 from model.training.features import VIEWS, FeatureStore
 from model.training.folds import FoldScores
 from model.training.heads import (
     GlobalHead,
+    TrainingSet,
     columns_of,
+    fresh_network,
     global_embedding,
     mim_embedding,
     scale_visual_tokens,
+    training_images,
     training_set,
 )
 from model.training.loop import train_mim
@@ -78,9 +86,8 @@ class Fold:
     def prototypes(self) -> Tensor:
         """(C, D)"""
         network = self._network(self.config.model)
-        classes = list(self.task.classes)
-        network.prototype_unit.start_from_classes(self._sheets(list(self.task.trained)))
-        return network.prototypes(self._sheets(classes)).detach()
+        network.prototype_unit.start_from_classes(self._sheets(self.task.trained))
+        return network.prototypes(self._sheets(self.task.classes)).detach()
 
     def local(self, contrastive: bool) -> dict[int, Tensor]:
         """Epochs -> (N, D), MIM alone."""
@@ -92,11 +99,9 @@ class Fold:
         return {epoch + 1: torch.from_numpy(rows) for epoch, rows in enumerate(np.load(cached))}
 
     def _train_mim(self, config: TrainingConfig, cached: Path) -> None:
-        network = self._network(config.model)
-        training = training_set(self.task.data, self.store, self.task.trained)
+        network, training = self._network(config.model), self._training
         network.prototype_unit.start_from_classes(training.class_attributes)
         scale_visual_tokens(network, training.features)
-        scored = self.store.read(self.task.images)
         embedded: list[F32] = []
         state = cached.with_suffix(".safetensors")
         state.unlink(missing_ok=True)  # what earlier epochs embedded is not in it
@@ -109,7 +114,7 @@ class Fold:
             config.mim.epochs,
             self.seed,
             state,
-            lambda *_: embedded.append(mim_embedding(network, scored).numpy()),
+            lambda *_: embedded.append(mim_embedding(network, self._scored).numpy()),
         )
         new = cached.with_suffix(".new.npy")
         np.save(new, np.stack(embedded))
@@ -118,24 +123,27 @@ class Fold:
 
     def _global(self, model: ModelConfig) -> dict[tuple[float, float], Tensor]:
         network = self._network(model)
-        training = training_set(self.task.data, self.store, self.task.trained)
-        head = GlobalHead(network, training)
-        scored = self.store.read(self.task.images)
+        head = GlobalHead(network, self._training)
         found = {}
         candidates = self.config.closed_form
         for ridges in product(candidates.image_ridges, candidates.class_ridges):
             head.fit(*ridges)
-            found[ridges] = global_embedding(network, scored)
+            found[ridges] = global_embedding(network, self._scored)
         return found
 
-    def _network(self, model: ModelConfig) -> UMZero:
-        span = min(model.prototypes.embedding_dim, len(self.task.trained) - 1, len(self.space))
-        torch.manual_seed(self.seed)
-        model = replace(model, prototypes=replace(model.prototypes, embedding_dim=span))
-        return UMZero(model, AttributeLayout.of(self.space), pretrained=False).eval()
+    @cached_property
+    def _training(self) -> TrainingSet:
+        return training_set(self.task.data, self.store, self.task.trained)
 
-    def _sheets(self, classes: list[int]) -> Tensor:
-        return torch.from_numpy(self.data.class_attributes[classes])
+    @cached_property
+    def _scored(self) -> Features:
+        return self.store.read(self.task.images)
+
+    def _network(self, model: ModelConfig) -> UMZero:
+        return fresh_network(model, self.space, len(self.task.trained), self.seed, pretrained=False)
+
+    def _sheets(self, classes: tuple[int, ...]) -> Tensor:
+        return torch.from_numpy(self.data.class_attributes[list(classes)])
 
 
 def _scored(fold: Fold, embedding: Tensor) -> FoldScores:
@@ -155,13 +163,13 @@ def _with_mim(
 
 
 def _eszsl(fold: Fold) -> Found:
-    pooled = torch.from_numpy(np.asarray(fold.store.pooled))
-    views = [functional.normalize(view.clamp_min(1e-12).sqrt(), dim=-1) for view in pooled]
-    task = fold.task
-    system = Eszsl(task.data, fold.space, (views[0] + views[1]) / 2, task.trained)
+    photos, mirrored = torch.from_numpy(np.asarray(fold.store.pooled))
+    one_view, task = rooted(photos), fold.task
+    features = baseline_features(photos, mirrored)
+    system = Eszsl(task.data, fold.space, features, task.trained)
     return {
         ridges: FoldScores.of(
-            system.logits(task.images, task.classes, *ridges, features=views[0]), task
+            system.logits(task.images, task.classes, *ridges, features=one_view), task
         )
         for ridges in product(IMAGE_RIDGES, CLASS_RIDGES)
     }
@@ -170,10 +178,9 @@ def _eszsl(fold: Fold) -> Found:
 def _linear(fold: Fold) -> Found:
     """A linear map of the pooled features, trained by gradient to classify by the prototypes."""
     task = fold.task
-    images = task.data.train[np.isin(task.data.labels[task.data.train], task.trained)]
+    images = training_images(task.data, task.trained)
     labels = torch.from_numpy(columns_of(task.data.labels[images], task.classes)).repeat(VIEWS)
-    views = [torch.from_numpy(np.asarray(view)) for view in fold.store.pooled]
-    views = [unit_rows(view.clamp_min(1e-12).sqrt()) for view in views]
+    views = [rooted(view) for view in torch.from_numpy(np.asarray(fold.store.pooled))]
     rows = torch.cat([view[images] for view in views])
     centre = rows.mean(dim=0)
     scored = views[0][task.images]
