@@ -43,6 +43,13 @@ def load_state(
     optimizer.load_state_dict(
         {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    return read_extra(path)
+
+
+def read_extra(path: Path) -> dict[str, Any] | None:
+    """The `extra` of a state, its tensors left alone; None where there is no file."""
+    if not path.is_file():
+        return None
     with safe_open(path, "pt") as file:
         extra: dict[str, Any] = json.loads(file.metadata()["extra"])
     return extra

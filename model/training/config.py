@@ -4,6 +4,9 @@ the validation classes."""
 from dataclasses import dataclass, field
 
 from model.config import ModelConfig
+from model.errors import ConfigError
+
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,11 @@ class ClosedFormConfig:
 
 @dataclass(frozen=True)
 class MIMTrainingConfig:
-    """Gradient training of MIM on cached features."""
+    """Gradient training of MIM on cached features.
+
+    Raises:
+        ConfigError: a precision that isn't known, no step to accumulate, a negative patience.
+    """
 
     epochs: int = 6  # at most; the best is chosen
     batch_size: int = 64
@@ -28,6 +35,20 @@ class MIMTrainingConfig:
     contrastive_weight: float = 0.3  # 0 switches the prototype contrastive loss off
     # Candidates of the weight of MIM in the embedding; below 0.7 it decides next to nothing.
     weights: tuple[float, ...] = (0.7, 0.85, 1.0)
+    patience: int = 0  # epochs without a better merit on the validation classes; 0 never stops
+    accumulate: int = 1  # so many batches in a row make one step of the optimizer
+    precision: str = "fp32"  # or "bf16": autocast of the forward pass and the loss
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision is {self.precision!r}; training knows {', '.join(PRECISIONS)}"
+            )
+        if self.accumulate < 1 or self.patience < 0:
+            raise ConfigError(
+                f"accumulate is {self.accumulate}, patience {self.patience}; "
+                "expected at least 1, and at least 0"
+            )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ where an uninterrupted one does.
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from torch import Tensor
 from model.nn.umzero import UMZero
 from model.training.checkpoint import load_state, save_state
 from model.training.config import MIMTrainingConfig
+from model.training.history import Epoch, Watch, from_json
 from model.training.losses import classification_loss, prototype_contrastive_loss
 
 log = logging.getLogger(__name__)
 
 Maps = dict[str, Tensor]
 AfterEpoch = Callable[[int, float], Any]  # finished epochs, mean loss -> a JSON record to keep
+Stop = Callable[[list[Any]], bool]
 
 
 def train_mim(
@@ -34,19 +37,25 @@ def train_mim(
     seed: int,
     checkpoint: Path,
     after_epoch: AfterEpoch = lambda *_: None,
+    stop: Stop = lambda _: False,
+    watch: Watch = lambda _: None,
 ) -> list[Any]:
     """Train `network.mim` in place; its own embedding has to classify the training classes.
 
     The schedule is that of `config.epochs` epochs whatever `epochs` says, so that fewer epochs are
-    a prefix of more.
+    a prefix of more. A step's gradient is that of `batch_size * accumulate` images at once, except
+    that the contrastive loss sees only the images of its own batch.
 
     Args:
-        maps: {stage: (N, C, h, w)} of the training images, all views.
+        maps: {stage: (N, C, h, w)} of the training images, all views; where the network is.
         labels: (N,), rows of `class_attributes`.
         class_attributes: (C, A), sheets.
-        epochs: how many to run.
+        epochs: how many to run, at most.
         checkpoint: the resumable state's file.
         after_epoch: called after each epoch, with the network in eval mode.
+        stop: asked before each epoch with all records so far; true ends the training. It follows
+            from what the state holds alone, so a run that is resumed stops where it would have.
+        watch: told of all epochs at the start, and after each epoch once its state is saved.
 
     Returns:
         What `after_epoch` returned, one record an epoch, those of earlier calls included.
@@ -58,36 +67,60 @@ def train_mim(
     optimizer = torch.optim.AdamW(
         mim.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    state = load_state(checkpoint, mim, optimizer) or {"epoch": 0, "records": []}
-    per_epoch = len(labels) // min(config.batch_size, len(labels))
-    for epoch in range(state["epoch"], epochs):
-        torch.manual_seed(seed * 100_003 + epoch)
-        mim.train()
-        losses = []
-        for step, rows in enumerate(_batches(len(labels), config.batch_size)):
-            rate = _rate(epoch * per_epoch + step, config.epochs * per_epoch, config.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * rate
-            share, partners = _mixture(len(rows), config.mixup)
-            mixed = {stage: _mix(m[rows], share, partners) for stage, m in maps.items()}
-            embedding = network.local_embedding(mim(mixed).attributes)
-            loss = share * losses_of(embedding, labels[rows], prototypes, config)
-            if share < 1:
-                mates = labels[rows[partners]]
-                loss = loss + (1 - share) * losses_of(embedding, mates, prototypes, config)
-            optimizer.zero_grad()
+    history = from_json(load_state(checkpoint, mim, optimizer))
+    watch(history)
+    size = min(config.batch_size * config.accumulate, len(labels))
+    per_epoch = len(labels) // size
+
+    def gradient_of(rows: Tensor) -> float:
+        """Add the gradient of one step's images; returns their loss."""
+        share, partners = _mixture(len(rows), config.mixup)
+        total = 0.0
+        parts = min(config.accumulate, len(rows))
+        for part, mates in zip(
+            rows.tensor_split(parts), rows[partners].tensor_split(parts), strict=True
+        ):
+            mixed = {stage: _mix(m, part, share, mates) for stage, m in maps.items()}
+            with torch.autocast(
+                prototypes.device.type, torch.bfloat16, enabled=config.precision == "bf16"
+            ):
+                embedding = network.local_embedding(mim(mixed).attributes)
+                loss = share * losses_of(embedding, labels[part], prototypes, config)
+                if share < 1:
+                    loss = loss + (1 - share) * losses_of(
+                        embedding, labels[mates], prototypes, config
+                    )
+            loss = loss * (len(part) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
+
+    while len(history) < epochs and not stop([epoch.record for epoch in history]):
+        done = len(history)
+        torch.manual_seed(seed * 100_003 + done)
+        mim.train()
+        losses, rates = [], []
+        for step, rows in enumerate(_batches(len(labels), size)):
+            rate = config.learning_rate * _rate(
+                done * per_epoch + step, config.epochs * per_epoch, config.warmup
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad()
+            losses.append(gradient_of(rows))
+            rates.append(rate)
             torch.nn.utils.clip_grad_norm_(mim.parameters(), 1.0)
             optimizer.step()
-            losses.append(loss.item())
         mim.eval()
         mean = sum(losses) / len(losses)
-        log.info("epoch finished", extra={"epoch": epoch + 1, "loss": mean})
-        state = {"epoch": epoch + 1, "records": [*state["records"], after_epoch(epoch + 1, mean)]}
-        save_state(checkpoint, mim, optimizer, state)
+        log.info("epoch finished", extra={"epoch": done + 1, "loss": mean})
+        record = after_epoch(done + 1, mean)
+        history = (*history, Epoch(tuple(losses), tuple(rates), record))
+        extra = {"epochs": [asdict(epoch) for epoch in history]}
+        save_state(checkpoint, mim, optimizer, extra)
+        watch(history)
     mim.eval()
-    records: list[Any] = state["records"]
-    return records
+    return [epoch.record for epoch in history]
 
 
 def losses_of(
@@ -112,12 +145,11 @@ def _mixture(count: int, mixup: float) -> tuple[float, Tensor]:
     return share, torch.randperm(count)
 
 
-def _mix(maps: Tensor, share: float, partners: Tensor) -> Tensor:
-    return maps if share == 1 else share * maps + (1 - share) * maps[partners]
+def _mix(maps: Tensor, rows: Tensor, share: float, mates: Tensor) -> Tensor:
+    return maps[rows] if share == 1 else share * maps[rows] + (1 - share) * maps[mates]
 
 
 def _batches(count: int, size: int) -> Iterator[Tensor]:
-    size = min(size, count)
     order = torch.randperm(count)
     for start in range(0, count - size + 1, size):
         yield order[start : start + size]

@@ -1,10 +1,11 @@
 """Every choice of a run, made on the validation classes: classes that the final network is trained
 on, held out here to stand for unseen ones. No image and no class of the test sets is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from model.training.heads import (
     scale_visual_tokens,
     training_set,
 )
+from model.training.history import Watch
 from model.training.loop import train_mim
 
 HELD_OUT = 5  # one in so many training images of each class stands for the test-seen images
@@ -105,13 +107,17 @@ def choose(
     config: TrainingConfig,
     folder: Path,
     report: Report = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Choice:
     """Train without the validation classes, score them, and pick.
+
+    With `config.mim.patience`, MIM's training ends once so many epochs in a row were no better.
 
     Args:
         network: changed in place; its state afterwards means nothing.
         folder: for MIM's resumable states.
         report: told of each finished step, in a line.
+        watch: see `train_mim`.
     """
     task = validation_task(data)
     training = training_set(task.data, store, task.trained)
@@ -158,11 +164,24 @@ def choose(
         config.seed,
         folder / "validation.safetensors",
         after_epoch,
+        lambda records: out_of_patience(
+            [best_of(record).merit for record in records], config.mim.patience
+        ),
+        watch,
     )
-    return max(
-        (Choice(**record) for records_of in records for record in records_of),
-        key=lambda choice: choice.merit,
-    )
+    return max(map(best_of, records), key=lambda choice: choice.merit)
+
+
+def best_of(record: Sequence[dict[str, Any]]) -> Choice:
+    """The best of one epoch's candidates, as they stand in a state."""
+    return max((Choice(**choice) for choice in record), key=lambda choice: choice.merit)
+
+
+def out_of_patience(merits: Sequence[float], patience: int) -> bool:
+    """Whether the last `patience` of the epochs were no better than the best before; 0 never is."""
+    if not patience or not merits:
+        return False
+    return len(merits) - 1 - merits.index(max(merits)) >= patience
 
 
 def _score(cosines: Tensor, task: ValidationTask, image_ridge: float, class_ridge: float) -> Choice:
