@@ -1,6 +1,7 @@
 """A bundle is a folder: everything that serving needs, and a manifest with the sha256 of each file.
 
     weights/<name>/manifest.json  model.safetensors  embed.onnx  prototypes.onnx  classes.json
+                   README.md, a model card
                    embed.int8.onnx, where `umzero export --int8` wrote one
 
 Nothing in it is pickled, and this module only reads, writes and hashes: it opens no weights.
@@ -8,18 +9,21 @@ Nothing in it is pickled, and this module only reads, writes and hashes: it open
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from model.card import card
 from model.errors import WeightsError
 from model.sheets import AttributeSpace
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 CLASSES = "classes.json"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ def read(path: Path | str) -> Bundle:
 
 
 def write(path: Path | str, manifest: Manifest, classes: tuple[BundleClass, ...]) -> Bundle:
-    """Write classes and manifest beside the files that already lie in `path`, hashing them all."""
+    """Write classes, model card and manifest beside the files that already lie in `path`, hashing
+    them all."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -127,6 +132,7 @@ def write(path: Path | str, manifest: Manifest, classes: tuple[BundleClass, ...]
     ]
     lines = ",\n".join(json.dumps(row) for row in rows)
     (path / CLASSES).write_text(f'{{"classes": [\n{lines}\n]}}\n')
+    (path / CARD).write_text(card(manifest, classes))
     names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name != MANIFEST)
     files = {name: file_sha256(path / name) for name in names}
     temporary = path / (MANIFEST + ".new")
@@ -151,6 +157,22 @@ def verify(bundle: Bundle) -> tuple[str, ...]:
         if p.name not in listed
     ]
     return tuple(problems)
+
+
+def put(path: Path, place: Path) -> None:
+    """Copy a bundle from `path` to `place`, where nobody ever finds half of it.
+
+    A process that is killed in the middle leaves the old bundle, or none, at `place`.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
+    for rest in (new, old):
+        shutil.rmtree(rest, ignore_errors=True)
+    shutil.copytree(path, new)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def file_sha256(path: Path) -> str:

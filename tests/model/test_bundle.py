@@ -64,7 +64,7 @@ def test_what_int8_costs_is_kept_and_a_manifest_without_it_is_read(tmp_path: Pat
 def test_the_manifest_names_every_file_by_its_hash(bundle: bundles.Bundle) -> None:
     expected = hashlib.sha256(b"weights").hexdigest()
     assert bundle.manifest.files["model.safetensors"] == expected
-    assert set(bundle.manifest.files) == {"model.safetensors", "classes.json"}
+    assert set(bundle.manifest.files) == {"model.safetensors", "classes.json", "README.md"}
     assert bundles.verify(bundle) == ()
 
 
@@ -110,3 +110,18 @@ def test_a_missing_file_is_named(bundle: bundles.Bundle) -> None:
     (bundle.path / "classes.json").unlink()
     with pytest.raises(WeightsError, match=r"classes\.json can't be read"):
         bundles.read(bundle.path)
+
+
+def test_a_bundle_takes_another_one_s_place_and_what_a_killed_process_left_is_cleared(
+    bundle: bundles.Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("weights") / "small"
+    bundles.put(bundle.path, place)
+    (place / "stray").write_text("?")
+    for word in ("new", "old"):
+        (place.parent / f".small.{word}" / "half").mkdir(parents=True)
+
+    bundles.put(bundle.path, place)
+
+    assert bundles.verify(bundles.read(place)) == ()
+    assert [path.name for path in place.parent.iterdir()] == ["small"]
