@@ -1,6 +1,7 @@
-"""Score a bundle as the field does: CZSL; GZSL's U, S and H; the baseline beside it."""
+"""Score a bundle as the field does: CZSL; GZSL's U, S and H, AUSUC; whether its probabilities hold;
+the baseline beside it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,61 @@ from numpy.typing import NDArray
 from model import bundle as bundles
 from model.data.types import ZeroShotData
 from model.errors import DatasetError
+from model.metrics import ausuc, reliability
 from model.nn.umzero import UMZero
 from model.runtime.base import F32
 from model.runtime.torch_backend import load_network
-from model.scoring import calibrated_stacking, cosine_logits
+from model.scoring import calibrated_stacking, cosine_logits, softmax
 from model.training.baseline import Scores, baseline_features, baseline_scores, scores
 from model.training.features import Progress, batches_of_inputs
 from model.training.heads import columns_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What one pass over the N test images gave for C classes: whatever is told of them comes from
+    here, so that no unseen class is scored a second time."""
+
+    names: tuple[str, ...]  # (C,), for people
+    is_seen: NDArray[np.bool_]  # (C,)
+    truth: NDArray[np.int64]  # (N,), columns
+    logits: F32  # (N, C), before calibrated stacking
+    gamma: float
+
+    @property
+    def stacked(self) -> F32:
+        """(N, C) logits after calibrated stacking."""
+        return calibrated_stacking(self.logits, self.is_seen, self.gamma)
+
+    @property
+    def best(self) -> NDArray[np.intp]:
+        """(N,) the best of all classes."""
+        columns: NDArray[np.intp] = self.stacked.argmax(axis=1)
+        return columns
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `umzero evaluate` prints. `changed` is the share of test photographs whose best class
-    (of all, after calibrated stacking) differs once a part is left out."""
+    """What `umzero evaluate` prints.
+
+    Attributes:
+        ausuc: the area under the seen-unseen curve.
+        ece: the expected calibration error of the probabilities over all classes, as served.
+        changed: the share of test photographs whose best class (of all, after calibrated stacking)
+            differs once a part is left out.
+        tests: what all of it was computed from, the baseline aside.
+    """
 
     scores: Scores
+    ausuc: float
+    ece: float
     baseline: Scores | None
+    tests: Scored = field(repr=False)
     without: str = ""
     changed: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        result: dict[str, Any] = dict(asdict(self.scores))
+        result: dict[str, Any] = {**asdict(self.scores), "ausuc": self.ausuc, "ece": self.ece}
         if self.baseline is not None:
             result["baseline"] = asdict(self.baseline)
         if self.changed is not None:
@@ -69,22 +104,23 @@ def evaluate(
     is_seen = np.isin(classes, data.seen)
     manifest = bundle.manifest
 
-    def logits_of(embedding: F32) -> F32:
-        return cosine_logits(embedding[order], prototypes, manifest.temperature)
+    def scored(embedding: F32) -> Scored:
+        logits = cosine_logits(embedding[order], prototypes, manifest.temperature)
+        names = tuple(data.display_names[c] for c in classes)
+        return Scored(names, is_seen, truth, logits, manifest.gamma)
 
-    logits = logits_of(pass_.embedding)
+    found = scored(pass_.embedding)
     changed = None
     if without:
-        ablated = logits_of(pass_.ablated)
-        changed = float(
-            np.mean(
-                _best(logits, is_seen, manifest.gamma) != _best(ablated, is_seen, manifest.gamma)
-            )
-        )
-        logits = ablated
+        ablated = scored(pass_.ablated)
+        changed = float(np.mean(found.best != ablated.best))
+        found = ablated
     return Evaluation(
-        scores(logits, truth, is_seen, manifest.gamma),
+        scores(found.logits, truth, is_seen, manifest.gamma),
+        ausuc(found.logits, truth, is_seen),
+        reliability(softmax(found.stacked), truth).error,
         baseline_scores(data, manifest.attributes, pass_.baseline) if baseline else None,
+        found,
         without,
         changed,
     )
@@ -126,11 +162,6 @@ def _run(
         np.concatenate(ablated) if without else np.empty(0, np.float32),
         torch.cat(pooled) if baseline else torch.empty(0),
     )
-
-
-def _best(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> NDArray[np.intp]:
-    best: NDArray[np.intp] = calibrated_stacking(logits, is_seen, gamma).argmax(axis=1)
-    return best
 
 
 def mismatches(bundle: bundles.Bundle, data: ZeroShotData) -> list[str]:

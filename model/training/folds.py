@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.types import ZeroShotData
-from model.metrics import harmonic_mean
+from model.metrics import ausuc, harmonic_mean
 from model.runtime.base import F32
 from model.training.selection import ValidationTask, held_out_task
 
@@ -71,7 +71,7 @@ class FoldScores:
             share[:, is_seen],
             tuple(unseen.tolist()),
             tuple(names[is_seen].tolist()),
-            _area(margin, truth, best_seen, best_unseen, is_seen),
+            ausuc(scores, truth, is_seen),
         )
 
     def h(self) -> NDArray[np.float64]:
@@ -189,25 +189,3 @@ def _shares(
     own[np.arange(len(truth)), truth] = 1
     result: NDArray[np.float64] = right @ (own / np.maximum(own.sum(axis=0), 1))
     return result
-
-
-def _area(
-    margin: F32,
-    truth: NDArray[np.int64],
-    best_seen: NDArray[np.int64],
-    best_unseen: NDArray[np.int64],
-    is_seen: NDArray[np.bool_],
-) -> float:
-    """Area under the seen-unseen curve: S over U as gamma goes from nothing to everything.
-
-    Source: Chao et al., ECCV 2016, arXiv:1605.04253.
-    """
-    counts = np.bincount(truth, minlength=len(is_seen))
-    kinds = {kind: (counts[is_seen == kind] > 0).sum() for kind in (True, False)}
-    worth = 1 / (counts[truth] * np.where(is_seen[truth], kinds[True], kinds[False]))
-    order = np.argsort(margin, kind="stable")
-    gained = np.where((truth == best_unseen) & ~is_seen[truth], worth, 0)[order]
-    lost = np.where((truth == best_seen) & is_seen[truth], worth, 0)[order]
-    u = np.concatenate([[0.0], np.cumsum(gained)])
-    s = lost.sum() - np.concatenate([[0.0], np.cumsum(lost)])
-    return float(np.trapezoid(s, u))

@@ -6,21 +6,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from model.card import SCORES
 from model.runtime.precision import is_good_enough
 from model.training.ablation import Row
 
 
-def print_scores(scores: dict[str, object]) -> None:
+def print_scores(scores: dict[str, Any]) -> None:
     """What `umzero train` and `umzero evaluate` measured."""
-    table = Table(title="per-class averages, percent")
-    for column in ("", "CZSL", "U", "S", "H"):
+    table = Table(title="percent; CZSL, U, S and H are per-class averages")
+    for column in ("", *SCORES.values()):
         table.add_column(column, justify="right" if column else "left")
-    rows = {"UMZero": scores, "ESZSL": scores.get("baseline")}
-    if scores.get("without"):
-        rows = {f"UMZero without {scores['without']}": scores, "ESZSL": scores.get("baseline")}
-    for name, row in rows.items():
-        if isinstance(row, dict):
-            table.add_row(name, *(f"{100 * row[key]:.1f}" for key in ("czsl", "u", "s", "h")))
+    name = f"UMZero without {scores['without']}" if scores.get("without") else "UMZero"
+    for title, row in ((name, scores), ("ESZSL", scores.get("baseline"))):
+        if row:
+            table.add_row(title, *(_percent(row.get(key)) for key in SCORES))
     console = Console()
     console.print(table)
     if "changed" in scores:
@@ -73,3 +72,7 @@ def print_int8(int8: dict[str, Any]) -> None:
         f"the same best class on {found['agreement']:.1%} of {found['photographs']} photographs; "
         f"precision auto takes {chosen}"
     )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

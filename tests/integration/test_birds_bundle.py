@@ -57,8 +57,10 @@ def test_the_graphs_equal_torch_on_real_photographs(birds_bundle: Path, birds_di
 
 def test_the_manifest_says_what_an_evaluation_finds(birds_bundle: Path, birds_dir: Path) -> None:
     recorded = bundles.read(birds_bundle).manifest.scores
-    for name, value in evaluation(birds_bundle, birds_dir, "").to_json().items():
-        assert value == pytest.approx(recorded[name], abs=0.002), name
+    found = evaluation(birds_bundle, birds_dir, "").to_json()
+    assert {"czsl", "u", "s", "h"} <= recorded.keys() & found.keys()
+    for name in recorded.keys() & found.keys():  # AUSUC and ECE are younger than some bundles
+        assert found[name] == pytest.approx(recorded[name], abs=0.002), name
 
 
 def test_it_is_at_least_as_good_as_the_classical_baseline(birds_bundle: Path) -> None:

@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.metrics import best_gamma, czsl, gzsl, harmonic_mean, per_class_accuracy
+from model.metrics import (
+    ausuc,
+    best_gamma,
+    class_accuracies,
+    confusion,
+    czsl,
+    gzsl,
+    harmonic_mean,
+    per_class_accuracy,
+    reliability,
+    seen_unseen_curve,
+)
+from model.scoring import softmax
 
 
 def test_every_class_counts_the_same_however_many_images_it_has() -> None:
@@ -96,3 +108,85 @@ def test_no_other_gamma_is_better(seed: int, decimals: int) -> None:
     others = [gzsl(logits, truth, is_seen, float(m) + d)[2] for m in margins for d in (-0.01, 0.01)]
     found = gzsl(logits, truth, is_seen, best_gamma(logits, truth, is_seen))[2]
     assert found >= max(others) - 1e-9
+
+
+def random_problem(seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, truth and which classes are seen."""
+    random = np.random.default_rng(seed)
+    truth = np.concatenate([np.arange(7), random.integers(0, 7, 60)])
+    logits = random.normal(size=(len(truth), 7)) + 1.5 * np.eye(7)[truth]
+    return logits.round(decimals).astype(np.float32), truth, np.arange(7) < 4
+
+
+def test_class_accuracies_and_confusions_count_what_a_loop_counts() -> None:
+    logits, truth, _ = random_problem(0)
+    predicted = logits.argmax(axis=1)
+    classes = np.array([6, 0, 3])
+    found = confusion(truth, predicted, classes)
+    for row, true in enumerate(classes):
+        of_class = predicted[truth == true]
+        assert found[row].tolist() == [int((of_class == other).sum()) for other in classes]
+    shares = class_accuracies(truth, predicted, classes)
+    assert shares.tolist() == [float(np.mean(predicted[truth == c] == c)) for c in classes]
+    assert shares.mean() == pytest.approx(per_class_accuracy(truth, predicted, classes))
+
+
+@pytest.mark.parametrize("decimals", [1, 8])  # with one decimal, many images share a margin
+def test_the_seen_unseen_curve_has_u_and_s_of_every_gamma(decimals: int) -> None:
+    logits, truth, is_seen = random_problem(1, decimals)
+    margins = np.unique(
+        logits[:, is_seen].max(axis=1).astype(float) - logits[:, ~is_seen].max(axis=1)
+    )
+    margins = margins[np.append(np.diff(margins) > 1e-5, True)]
+    between = [margins[0] - 1, *((margins[1:] + margins[:-1]) / 2), margins[-1] + 1]
+
+    found = np.transpose(seen_unseen_curve(logits, truth, is_seen))
+
+    points = {(round(u, 9), round(s, 9)) for u, s in found.tolist()}
+    for gamma in between:
+        u, s, _ = gzsl(logits, truth, is_seen, float(gamma))
+        assert (round(u, 9), round(s, 9)) in points
+    assert found[0, 0] == found[-1, 1] == 0
+    assert (np.diff(found[:, 0]) >= 0).all()
+    assert (np.diff(found[:, 1]) <= 0).all()
+
+
+def test_ausuc_is_the_area_under_many_gammas() -> None:
+    logits, truth, is_seen = random_problem(2)
+    points = [gzsl(logits, truth, is_seen, float(g))[:2] for g in np.linspace(-9, 9, 4001)]
+    u, s = np.transpose(points)
+    area = float(np.sum((u[1:] - u[:-1]) * (s[1:] + s[:-1]) / 2))
+    assert ausuc(logits, truth, is_seen) == pytest.approx(area, abs=2e-3)
+
+
+def test_ausuc_of_perfect_scores_is_one_and_of_reversed_ones_zero() -> None:
+    truth, is_seen = np.array([0, 1, 2, 3]), np.array([True, True, False, False])
+    perfect = np.eye(4, dtype=np.float32)
+    assert ausuc(perfect, truth, is_seen) == pytest.approx(1)
+    assert ausuc(-perfect, truth, is_seen) == 0
+
+
+def test_the_calibration_error_is_the_mean_distance_of_the_bins() -> None:
+    logits, truth, _ = random_problem(3)
+    probabilities = softmax(2 * logits)
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+
+    found = reliability(probabilities, truth, bins=5)
+
+    expected = 0.0
+    for number in range(5):
+        rows = (sure > number / 5) & (sure <= (number + 1) / 5)
+        assert found.images[number] == rows.sum()
+        if rows.any():
+            assert found.accuracy[number] == pytest.approx(right[rows].mean())
+            assert found.confidence[number] == pytest.approx(sure[rows].mean())
+            expected += rows.mean() * abs(right[rows].mean() - sure[rows].mean())
+    assert found.error == pytest.approx(expected)
+
+
+def test_answers_that_are_sure_and_right_have_no_calibration_error() -> None:
+    sure = np.eye(3, dtype=np.float32)
+    assert reliability(sure, np.arange(3)).error == 0
+    assert reliability(sure, np.array([1, 2, 0])).error == 1
+    with pytest.raises(ValueError, match="no image"):
+        reliability(np.empty((0, 3), np.float32), np.array([], np.int64))
