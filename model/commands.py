@@ -32,6 +32,26 @@ def train(
     hga: Annotated[bool, typer.Option(help="second-order statistics")] = True,
     mim: Annotated[bool, typer.Option(help="the Mamba Interaction Module")] = True,
     contrastive: Annotated[bool, typer.Option(help="the prototype contrastive loss")] = True,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, or bf16: mixed; of MIM's training")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="batches whose gradients make one step")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="epochs without a better validation; 0 never stops early"),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--fresh",
+            help="go on where this command was killed, or train again; cached features stay",
+        ),
+    ] = True,
+    report: Annotated[
+        Path | None, typer.Option(help="also write the report of the run, an HTML file, here")
+    ] = None,
 ) -> None:
     """Train a bundle; the same command goes on where a killed one stopped."""
     from model.data.check import warnings_of
@@ -43,14 +63,27 @@ def train(
 
     console = Console(stderr=True)
     config = find_recipe(recipe, seed, hga, mim, contrastive)
+    given: dict[str, Any] = {
+        "precision": precision,
+        "accumulate": accumulate,
+        "patience": patience,
+    }
+    own = {key: value for key, value in given.items() if value is not None}
+    config = replace(config, mim=replace(config.mim, **own))
     console.print(f"reading {data}")
     dataset = read(data)
     for warning in warnings_of(dataset):
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     command = f"umzero evaluate {out} --data {data}"
     run = TrainingRun(config, dataset, out, runs, command, _bar(console), console.print)
+    if not resume:
+        run.forget()
     bundle = start(run)
     console.print(f"[green]bundle {bundle.path} written[/green], sha256 {bundle.sha256[:12]}")
+    console.print(f"report: {escape(str(run.page))}", soft_wrap=True)
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run.page, report)
     if bundle.manifest.scores:
         print_scores(bundle.manifest.scores)
 
@@ -66,7 +99,7 @@ def evaluate(
     on: Annotated[str, typer.Option(help="with --frames: validation or unseen")] = "validation",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Score a bundle: CZSL; GZSL's U, S and H; the classical baseline beside it."""
+    """Score a bundle: CZSL; GZSL's U, S, H and AUSUC; ECE; the classical baseline beside it."""
     from model.data.read import read
     from model.runtime.load import load
     from model.training.evaluate import evaluate as run

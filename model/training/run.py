@@ -1,7 +1,7 @@
 """One training run, from photographs to a bundle that has passed its checks.
 
 features of the frozen backbone (cached) -> choices on validation classes -> all seen classes ->
-attribute head -> safetensors, ONNX, parity -> one scoring of the test images -> manifest.
+attribute head -> safetensors, ONNX, parity -> one scoring of the test images -> manifest, report.
 Killed at any moment, the same command goes on from the last finished step.
 """
 
@@ -30,7 +30,8 @@ from model.runtime.torch_backend import WEIGHTS
 from model.sheets import AttributeSpace
 from model.training.checkpoint import save_network
 from model.training.config import TrainingConfig
-from model.training.evaluate import evaluate
+from model.training.evaluate import Evaluation, evaluate
+from model.training.events import Events
 from model.training.features import FeatureStore, Progress, cache_key, extract
 from model.training.heads import (
     GlobalHead,
@@ -39,12 +40,17 @@ from model.training.heads import (
     scale_visual_tokens,
     training_set,
 )
+from model.training.history import read_history
 from model.training.loop import train_mim
+from model.training.report import RunReport
 from model.training.selection import Choice, choose
 
 log = logging.getLogger(__name__)
 
 PARITY_IMAGES = 16
+# Resumable states of MIM's two trainings.
+CHOOSING = "validation.safetensors"
+FINAL = "final.safetensors"
 
 Bar = Callable[[str], AbstractContextManager[Progress]]  # a title -> a progress bar
 Report = Callable[[str], None]
@@ -83,13 +89,28 @@ class TrainingRun:
         digest.update(repr(splits).encode())
         return self.runs / f"{self.out.name}-{digest.hexdigest()[:12]}"
 
+    @property
+    def page(self) -> Path:
+        """Where the report goes."""
+        return self.folder / "report.html"
+
+    def forget(self) -> None:
+        """Drop this run's states, and with them its report; the features stay, other runs have
+        the same."""
+        if self.folder.exists():
+            # Killed halfway, a part of the states must not look like all of them.
+            dropped = self.folder.with_name(f"{self.folder.name}.dropped")
+            shutil.rmtree(dropped, ignore_errors=True)
+            self.folder.rename(dropped)
+            shutil.rmtree(dropped)
+
     def network(self, classes: int) -> UMZero:
         """See `heads.fresh_network`."""
         return fresh_network(self.config.model, self.space, classes, self.config.seed)
 
 
 def train(run: TrainingRun) -> Bundle:
-    """Train and write the bundle `run.out`.
+    """Train and write the bundle `run.out` and the report `run.page`.
 
     Raises:
         DatasetError: too few classes or images.
@@ -97,13 +118,17 @@ def train(run: TrainingRun) -> Bundle:
     """
     _check(run.data)
     run.folder.mkdir(parents=True, exist_ok=True)
+    events = Events(run.folder / "events", run.report)
     with run.bar("features") as progress:
         network = run.network(len(run.data.seen))
         store = extract(network, run.data.images, run.runs, progress)
-    choice = _choice(run, store)
+    choice = _choice(run, store, events)
     run.report(f"chosen: {choice}")
-    _fit(run, network, store, choice)
-    return _write(run, network, choice)
+    _fit(run, network, store, choice, events)
+    bundle, evaluation = _write(run, network, choice)
+    histories = (read_history(run.folder / name) for name in (CHOOSING, FINAL))
+    RunReport(bundle, evaluation, *histories).write(run.page)
+    return bundle
 
 
 def attribute_space(data: ZeroShotData) -> AttributeSpace:
@@ -119,39 +144,44 @@ def attribute_space(data: ZeroShotData) -> AttributeSpace:
     )
 
 
-def _choice(run: TrainingRun, store: FeatureStore) -> Choice:
+def _choice(run: TrainingRun, store: FeatureStore, events: Events) -> Choice:
     decided = run.folder / "choice.json"
     if decided.is_file():
         return Choice(**json.loads(decided.read_text()))
     network = run.network(len(run.data.seen) - len(run.data.validation))
-    choice = choose(network, run.data, store, run.config, run.folder, run.report)
+    with events.of("validation") as watch:
+        choice = choose(network, run.data, store, run.config, run.folder, run.report, watch)
     new = decided.with_suffix(".new")
     new.write_text(json.dumps(asdict(choice)))
     new.replace(decided)
     return choice
 
 
-def _fit(run: TrainingRun, network: UMZero, store: FeatureStore, choice: Choice) -> None:
+def _fit(
+    run: TrainingRun, network: UMZero, store: FeatureStore, choice: Choice, events: Events
+) -> None:
     training = training_set(run.data, store, run.data.seen)
     GlobalHead(network, training).fit(choice.image_ridge, choice.class_ridge)
     if network.mim is not None:
         scale_visual_tokens(network, training.features)
         network.mim_weight.fill_(choice.mim_weight)
-        train_mim(
-            network,
-            training.features.maps,
-            training.labels,
-            training.class_attributes,
-            run.config.mim,
-            choice.epochs,
-            run.config.seed,
-            run.folder / "final.safetensors",
-            lambda epoch, loss: run.report(f"MIM, all seen classes, epoch {epoch}: {loss:.3f}"),
-        )
+        with events.of("final") as watch:
+            train_mim(
+                network,
+                training.features.maps,
+                training.labels,
+                training.class_attributes,
+                run.config.mim,
+                choice.epochs,
+                run.config.seed,
+                run.folder / FINAL,
+                lambda epoch, loss: run.report(f"MIM, all seen classes, epoch {epoch}: {loss:.3f}"),
+                watch=watch,
+            )
     fit_attribute_head(network, training)
 
 
-def _write(run: TrainingRun, network: UMZero, choice: Choice) -> Bundle:
+def _write(run: TrainingRun, network: UMZero, choice: Choice) -> tuple[Bundle, Evaluation | None]:
     """Build the bundle beside its place, check it, score it, and only then put it there."""
     new = run.folder / "bundle"
     shutil.rmtree(new, ignore_errors=True)
@@ -168,17 +198,15 @@ def _write(run: TrainingRun, network: UMZero, choice: Choice) -> Bundle:
         for c in data.seen
     )
     bundle = bundles.write(new, manifest, classes)
+    evaluation = None
     if len(data.test_seen) and len(data.test_unseen):
         with run.bar("test images") as progress:
-            result = evaluate(bundle, data, baseline=True, progress=progress)
-        scores = {**result.to_json(), "command": run.command}
+            evaluation = evaluate(bundle, data, baseline=True, progress=progress)
+        scores = {**evaluation.to_json(), "command": run.command}
         bundle = bundles.write(new, replace(manifest, scores=scores), classes)
-    if run.out.exists():
-        shutil.rmtree(run.out)
-    run.out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(new, run.out)
+    bundles.put(new, run.out)
     log.info("bundle written", extra={"bundle": run.out.name, "sha256": bundle.sha256})
-    return bundles.read(run.out)
+    return bundles.read(run.out), evaluation
 
 
 def _manifest(run: TrainingRun, network: UMZero, choice: Choice, parity: Parity) -> Manifest:
@@ -196,6 +224,7 @@ def _manifest(run: TrainingRun, network: UMZero, choice: Choice, parity: Parity)
             "seen_classes": len(run.data.seen),
             "images": len(run.data.train),
             "seed": run.config.seed,
+            **({"mim": asdict(run.config.mim)} if network.mim is not None else {}),
             "chosen_on_validation": asdict(choice),
             "parity": asdict(parity),
         },

@@ -22,12 +22,19 @@ def umzero(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def train(data: Path, *more: str) -> list[str]:
+    words = ["train", "folder", "--data", str(data), "--out", "weights/shapes"]
+    # With early stop, so that it is killed and resumed like the rest.
+    return [*words, "--patience", "1", *more]
+
+
 @pytest.fixture(scope="module")
 def trained(shapes_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was killed twice, then left alone."""
+    """The folder of a run that was killed three times, then left alone."""
     folder = tmp_path_factory.mktemp("command")
-    command = [*UMZERO, "train", "folder", "--data", str(shapes_dir), "--out", "weights/shapes"]
-    for marker in ("features-*/progress.json", "shapes-*/validation.safetensors"):
+    command = [*UMZERO, *train(shapes_dir)]
+    markers = ("features-*/progress.json", "*/validation.safetensors", "*/final.safetensors")
+    for marker in markers:
         process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -46,6 +53,27 @@ def test_a_killed_run_goes_on_to_a_bundle_that_verifies(trained: Path) -> None:
     result = umzero("verify", "weights/shapes", folder=trained)
     assert result.returncode == 0, result.stderr
     assert "as the manifest says" in result.stdout
+
+
+def test_a_fresh_run_ends_with_the_same_bytes_as_the_killed_one(
+    trained: Path, shapes_dir: Path
+) -> None:
+    bundle = trained / "weights/shapes"
+    killed = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    cached = next(trained.glob("runs/features-*/progress.json"))
+    extracted = cached.stat().st_mtime_ns
+    choice = next(trained.glob("runs/shapes-*/choice.json"))
+    decided = choice.stat().st_mtime_ns
+
+    result = umzero(*train(shapes_dir, "--fresh", "--report", "told/here.html"), folder=trained)
+
+    assert result.returncode == 0, result.stderr
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == killed
+    assert choice.stat().st_mtime_ns > decided
+    assert cached.stat().st_mtime_ns == extracted
+    page = choice.with_name("report.html")
+    assert f"report: {page.relative_to(trained)}" in result.stderr
+    assert (trained / "told/here.html").read_bytes() == page.read_bytes()
 
 
 def test_evaluate_prints_what_the_manifest_says(trained: Path, shapes_dir: Path) -> None:
@@ -112,6 +140,10 @@ def test_classify_prints_a_readable_table(trained: Path, shapes_dir: Path) -> No
     [
         (("train", "nothing", "--data", ".", "--out", "x"), "no recipe is called 'nothing'"),
         (("train", "folder", "--data", "missing", "--out", "x"), "is no folder"),
+        (
+            ("train", "folder", "--data", ".", "--out", "x", "--precision", "fp8"),
+            "precision is 'fp8'; training knows fp32, bf16",
+        ),
         (("evaluate", "missing", "--data", "."), "no bundle at missing"),
         (("evaluate", "missing", "--data", ".", "--without", "cnn"), "--without takes hga or mim"),
         (("verify", "missing"), "no bundle at missing"),

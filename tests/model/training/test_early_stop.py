@@ -1,18 +1,19 @@
 """When the training that chooses ends before its last epoch."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model.data.read import read
+from model.training import run
 from model.training.config import TrainingConfig
-from model.training.features import extract
-from model.training.heads import fresh_network
+from model.training.features import Progress
 from model.training.history import read_history
-from model.training.run import attribute_space
-from model.training.selection import Choice, choose, out_of_patience
+from model.training.selection import out_of_patience
 
 
 @pytest.mark.parametrize(
@@ -34,26 +35,49 @@ def test_patience_counts_the_epochs_since_the_best(
     assert out_of_patience(merits, patience) is expected
 
 
+@contextmanager
+def quiet(_: str) -> Iterator[Progress]:
+    yield lambda *_: None
+
+
 def test_a_choice_that_does_not_improve_stops_and_is_the_same_when_it_is_asked_again(
-    shapes_dir: Path, small_config: TrainingConfig, tmp_path: Path
+    shapes_dir: Path,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = read(shapes_dir)
+    class ChosenError(Exception):
+        """Nothing that follows the choice is of interest."""
+
+    def stop(*_: object) -> None:
+        raise ChosenError
+
+    monkeypatch.setattr(run, "_fit", stop)
     # Nothing moves, so no epoch is better than the first.
     mim = replace(small_config.mim, epochs=4, patience=1, learning_rate=0.0, weight_decay=0.0)
-    config = replace(small_config, mim=mim)
+    told: list[str] = []
+    training = run.TrainingRun(
+        replace(small_config, mim=mim),
+        read(shapes_dir),
+        tmp_path / "shapes",
+        tmp_path / "runs",
+        "a test",
+        quiet,
+        told.append,
+    )
 
-    def ask() -> tuple[Choice, list[str]]:
-        told: list[str] = []
-        classes = len(data.seen) - len(data.validation)
-        network = fresh_network(config.model, attribute_space(data), classes, config.seed)
-        store = extract(network, data.images, tmp_path)
-        return choose(network, data, store, config, tmp_path, told.append), told
+    def choose() -> dict[str, float]:
+        told.clear()
+        with pytest.raises(ChosenError):
+            run.train(training)
+        choice: dict[str, float] = json.loads((training.folder / "choice.json").read_text())
+        return choice
 
-    choice, told = ask()
-    assert choice.epochs == 1
+    first = choose()
+    assert first["epochs"] == 1
     assert sum(line.startswith("MIM, epoch") for line in told) == 2
-    assert len(read_history(tmp_path / "validation.safetensors")) == 2
+    assert len(read_history(training.folder / "validation.safetensors")) == 2
 
-    again, told = ask()
-    assert again == choice
+    (training.folder / "choice.json").unlink()  # as if killed before it was written
+    assert choose() == first
     assert not any(line.startswith("MIM, epoch") for line in told)

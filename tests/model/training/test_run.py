@@ -54,12 +54,25 @@ def test_a_run_ends_with_a_bundle_whose_files_and_scores_hold(
     bundle, _ = trained
     assert bundles.verify(bundle) == ()
     names = {"model.safetensors", "embed.onnx", "prototypes.onnx", "classes.json"}
-    assert set(bundle.manifest.files) == names
+    assert set(bundle.manifest.files) == {*names, "README.md"}
     assert [c.class_id for c in bundle.classes] == [data.class_names[c] for c in data.seen]
     scores = evaluate(bundle, data).to_json()
     recorded = dict(bundle.manifest.scores)
     assert recorded.pop("command") == "a test"
     assert recorded == scores
+
+
+def test_the_report_lies_beside_the_states_with_the_figures_of_the_manifest(
+    trained: tuple[bundles.Bundle, Path],
+) -> None:
+    bundle, folder = trained
+    (path,) = folder.glob("runs/shapes-*/report.html")
+    page = path.read_text()
+    keys = ("czsl", "u", "s", "h", "ausuc", "ece")
+    cells = "".join(f"<td>{100 * bundle.manifest.scores[key]:.1f}</td>" for key in keys)
+    assert f"<td>UMZero</td>{cells}" in page
+    assert bundle.sha256 in page
+    assert page.count("<svg") == 6
 
 
 def test_unseen_shapes_are_recognised_far_above_chance(
@@ -202,7 +215,7 @@ def test_a_data_set_without_validation_classes_is_refused(
         train(small_config, replace(data, validation=()), tmp_path)
 
 
-def test_the_choice_is_kept_and_not_made_twice(
+def test_the_choice_is_kept_and_not_made_twice_and_the_unseen_classes_are_scored_once(
     trained: tuple[bundles.Bundle, Path],
     data: ZeroShotData,
     small_config: TrainingConfig,
@@ -213,7 +226,15 @@ def test_the_choice_is_kept_and_not_made_twice(
     def choose_again(*_: object) -> None:
         raise AssertionError("chosen twice")
 
+    scored = []
+
+    def evaluate_and_count(*args: object, **kwargs: object) -> object:
+        scored.append(args)
+        return evaluate(*args, **kwargs)  # type: ignore[arg-type]
+
     monkeypatch.setattr(run, "choose", choose_again)
+    monkeypatch.setattr(run, "evaluate", evaluate_and_count)
     again = train(small_config, data, folder)
     assert again.manifest.files == bundle.manifest.files
     assert json.loads((again.path / "manifest.json").read_text())["scores"]
+    assert len(scored) == 1
