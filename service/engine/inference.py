@@ -18,6 +18,9 @@ from service.errors import NotReady, Overloaded
 
 # A larger file would keep the others of its batch waiting for its pixels.
 _LIGHT_BYTES = 2**20
+# Images that a lane on a CPU takes at once, if so many wait, whatever number it embeds at once: the
+# fewer changes of threads, the less time all of them take.
+_HANDED = 8
 
 
 class Seen(NamedTuple):
@@ -58,7 +61,8 @@ class Inference:
         backend: its `embed` runs in the batcher's lanes.
         decoding: the pool; closed with this.
         embedded: is told of each batch that the backend answered: images, seconds; in a lane.
-        max_batch, capacity, lanes, observer: those of `Batcher`.
+        max_batch: images that the backend embeds at once, at most.
+        capacity, lanes, observer: those of `Batcher`.
     """
 
     def __init__(
@@ -76,12 +80,13 @@ class Inference:
         self._decoding = decoding
         self._embedded = embedded
         self._lanes_decode = backend.info.device == "cpu"
+        self._max_batch = max_batch
         self._embed_beside = (
             backend.embed_beside if isinstance(backend, SharesThreads) else backend.embed
         )
         self._batcher: Batcher[Encoded | Pixels, Seen] = Batcher(
             self._run,
-            max_batch=max_batch,
+            max_batch=max(max_batch, _HANDED) if self._lanes_decode else max_batch,
             capacity=capacity,
             lanes=lanes,
             observer=observer,
@@ -151,6 +156,12 @@ class Inference:
         return Pixels(array, time.perf_counter() - started, image)
 
     def _seen(self, images: Sequence[Pixels]) -> list[Seen]:
+        seen: list[Seen] = []
+        for start in range(0, len(images), self._max_batch):
+            seen += self._one_batch(images[start : start + self._max_batch])
+        return seen
+
+    def _one_batch(self, images: Sequence[Pixels]) -> list[Seen]:
         arrays = [image.array for image in images]
         batch = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
         started = time.perf_counter()
@@ -158,17 +169,17 @@ class Inference:
         found = embed(batch)
         self._embedded(len(images), time.perf_counter() - started)
         return [
-            Seen(embedding, attributes, image.decode_s, self._window(maps, image.origin))
-            for embedding, attributes, maps, image in zip(
-                found.embedding, found.attributes, found.maps, images, strict=True
+            Seen(embedding, attributes, image.decode_s, self._window(foreground, image.origin))
+            for embedding, attributes, foreground, image in zip(
+                found.embedding, found.attributes, found.foreground, images, strict=True
             )
         ]
 
-    def _window(self, maps: F32, origin: Encoded | None) -> look.Window | None:
+    def _window(self, foreground: F32, origin: Encoded | None) -> look.Window | None:
         if origin is None or origin.looks == 1:
             return None
         view = self._decoding.region(origin.data, origin.box)
-        return look.window(look.foreground(maps), view)
+        return look.window(foreground, view)
 
 
 def _together(first: Seen, second: Seen, window: look.Window) -> Seen:

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import io
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,38 @@ def test_an_image_that_can_not_be_decoded_fails_alone_in_its_batch() -> None:
     assert backend.batch_sizes == [1, 2]
 
 
+def test_a_lane_takes_more_images_at_once_than_it_embeds() -> None:
+    backend = FakeBackend(input_size=SIZE, delay_s=0.05)
+    handed: list[int] = []
+
+    class Counting:
+        def batch_ended(self, waited_s: Sequence[float], ran_s: float, cancelled: int) -> None:
+            handed.append(len(waited_s))
+
+    async def whole() -> None:
+        inference = Inference(
+            backend,
+            Decoding(SIZE, 10_000, 2),
+            max_batch=3,
+            capacity=64,
+            lanes=1,
+            observer=Counting(),
+        )
+        first = asyncio.ensure_future(inference.see(png(1)))
+        await asyncio.sleep(0.02)
+        seen = await asyncio.gather(*(inference.see(png(30 * i)) for i in range(8)))
+        await first
+        await inference.close()
+        for i, item in enumerate(seen):
+            pixels = preprocess.to_input(png(30 * i), SIZE, 10_000)
+            expected = FakeBackend(input_size=SIZE).embed(pixels[None])
+            np.testing.assert_array_equal(item.embedding, expected.embedding[0])
+
+    asyncio.run(asyncio.wait_for(whole(), 60))
+    assert handed == [1, 8]
+    assert backend.batch_sizes == [1, 3, 3, 2]
+
+
 def test_a_batch_of_bad_images_never_reaches_the_backend() -> None:
     backend = FakeBackend(input_size=SIZE)
 
@@ -136,13 +168,13 @@ def test_inferences_that_run_beside_others_share_the_threads() -> None:
 
 
 class Finding(FakeBackend):
-    """Its maps all point at the lower left quarter of whatever it is shown."""
+    """It finds something at the lower left quarter of whatever it is shown."""
 
     def embed(self, images: U8) -> Embedded:
         found = super().embed(images)
-        maps = np.zeros_like(found.maps)
-        maps[:, :, 2:, :2] = 0.25
-        return found._replace(maps=maps)
+        foreground = np.zeros_like(found.foreground)
+        foreground[:, 2:, :2] = 1
+        return found._replace(foreground=foreground)
 
 
 def quarters(file_format: str = "PNG") -> bytes:
