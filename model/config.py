@@ -16,7 +16,7 @@ class BackboneConfig:
 
     name: str = "efficientnet_lite0"
     input_size: int = 224
-    stages: tuple[str, ...] = ("block10", "block15", "head")
+    stages: tuple[str, ...] = ("block10", "block13", "block15", "head")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class HGAConfig:
     """High-order Global Aggregator: one covariance a stage, after a reduction to `channels`."""
 
     enabled: bool = True
-    stages: tuple[str, ...] = ("block10", "block15")
-    channels: tuple[int, ...] = (80, 96)
-    iterations: int = 5
+    stages: tuple[str, ...] = ("block10", "block13", "block15")
+    channels: tuple[int, ...] = (64, 64, 64)
+    iterations: int = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class ModelConfig:
     hga: HGAConfig = field(default_factory=HGAConfig)
     mim: MIMConfig = field(default_factory=MIMConfig)
     prototypes: PrototypeConfig = field(default_factory=PrototypeConfig)
+    # The stages that show where the object is: a fine one, a coarse one.
+    foreground: tuple[str, str] = ("block10", "block15")
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back to an equal configuration."""
@@ -77,9 +79,12 @@ class ModelConfig:
             "mim": MIMConfig,
             "prototypes": PrototypeConfig,
         }
-        if set(data) != set(parts):
-            raise ConfigError(f"network config has keys {sorted(data)}, expected {sorted(parts)}")
-        return cls(**{key: _read(kind, data[key]) for key, kind in parts.items()})
+        if set(data) != {*parts, "foreground"}:
+            expected = sorted({*parts, "foreground"})
+            raise ConfigError(f"network config has keys {sorted(data)}, expected {expected}")
+        fine, coarse = data["foreground"]
+        read = {key: _read(kind, data[key]) for key, kind in parts.items()}
+        return cls(**read, foreground=(fine, coarse))
 
 
 def _read(kind: type, data: dict[str, Any]) -> Any:

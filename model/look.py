@@ -1,8 +1,8 @@
 """Looking twice: where the object is in a frame, from what a first pass over it yields.
 
 A network that was trained on pictures which the object fills does worse on whole frames. So a first
-pass says where to look, and a second one looks at that window alone. T attribute tokens, (h, w) the
-grid of their maps, D the embedding, A attributes.
+pass says where to look, and a second one looks at that window alone. (h, w) the grid of what the
+first pass says, D the embedding, A attributes.
 """
 
 import math
@@ -17,7 +17,7 @@ from model.runtime.base import F32, F64
 
 FLAT = 1.05  # a map whose peak is no higher than this times its mean says nothing
 FLOOR = 0.25  # the quantile of a map that counts as its ground
-LEVEL = 0.4  # from the ground (0) to the peak (1): what lies above is the object's
+LEVEL = 0.5  # from the ground (0) to the peak (1): what lies above is the object's
 MARGIN = 0.1  # of the object's sides, added at each end
 LEAST_SIDE = 0.25  # of the view's sides: a window is never shorter
 _FINE = 14  # places of a window's edges along a side, at least
@@ -30,20 +30,11 @@ class Window(NamedTuple):
     share: float
 
 
-def foreground(maps: F32) -> F32:
-    """Attribute maps (T, h, w), each summing to 1 -> (h, w): where anything was read.
-
-    The root keeps the one spot that most tokens read, the head for birds, from being all of it.
-    """
-    found: F32 = np.sqrt(maps.mean(axis=0))
-    return found
-
-
 def window(found: F32, view: Box) -> Window:
     """Where to look again: around what is above a level and hangs together with the peak.
 
     Args:
-        found: (h, w), higher where the object is, on any scale.
+        found: (h, w), higher where the object is, on any scale: `Embedded.foreground`.
         view: x, y, w, h of what the map covers, in pixels.
 
     Returns:

@@ -117,7 +117,7 @@ class Classifier:
         embedding = embedded.embedding[0]
         if look == 2:
             view = _view(photograph, box)
-            window = looking.window(looking.foreground(embedded.maps[0]), view)
+            window = looking.window(embedded.foreground[0], view)
             if window.share < 1:
                 again = self._embed(photograph, window.box)
                 embedding = looking.combined(embedding, again.embedding[0], window.share)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from model.nn.backbone import Backbone, fold_batch_norm
-from model.nn.umzero import UMZero
+from model.nn.umzero import Output, UMZero
 
 # Pinned, so that the same code writes the same graph: the first one with everything that is needed.
 OPSET = 20
@@ -25,7 +25,7 @@ class _Embed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.network(images))
 
 
@@ -43,7 +43,7 @@ def export(network: UMZero, folder: Path) -> None:
     """Write both graphs, with batch normalisation folded away and a free batch size.
 
     `embed.onnx`: `images` uint8 (B, S, S, 3) -> `embedding` (B, D), `attributes` (B, A),
-    `maps` (B, T, h, w).
+    `maps` (B, T, h, w), `foreground` (B, h', w').
     `prototypes.onnx`: `class_attributes` float32 (C, A) -> `prototypes` (C, D).
     """
     network = copy.deepcopy(network).eval()
@@ -55,7 +55,7 @@ def export(network: UMZero, folder: Path) -> None:
         torch.zeros(2, size, size, 3, dtype=torch.uint8),
         folder / EMBED,
         "images",
-        ("embedding", "attributes", "maps"),
+        Output._fields,
     )
     write_graph(
         _Prototypes(network),

@@ -10,7 +10,7 @@ import torch
 from model.errors import ParityError
 from model.export.onnx import EMBED, PROTOTYPES
 from model.export.quantize import INT8
-from model.nn.umzero import UMZero
+from model.nn.umzero import Output, UMZero
 from model.runtime.base import F32, U8
 
 TOLERANCE = 1e-4
@@ -19,16 +19,18 @@ LOWEST_COSINE = 0.9  # between an image's embeddings from the int8 and the fp32 
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest absolute differences; attributes as fractions of their scale."""
+    """Largest absolute differences; attributes as fractions of their scale, the foreground as one
+    of its largest value."""
 
     embedding: float
     attributes: float
     maps: float
+    foreground: float
     prototypes: float
 
     @property
     def worst(self) -> float:
-        return max(self.embedding, self.attributes, self.maps, self.prototypes)
+        return max(self.embedding, self.attributes, self.maps, self.foreground, self.prototypes)
 
 
 @torch.inference_mode()
@@ -48,7 +50,7 @@ def check(network: UMZero, folder: Path, images: U8, class_attributes: F32) -> P
     expected = [part.numpy() for part in network.eval()(torch.from_numpy(images))]
     unit = network.prototype_unit
     span = (unit.maximum - unit.minimum).numpy()
-    names, scales = ("embedding", "attributes", "maps"), (1.0, span, 1.0)
+    names, scales = Output._fields, (1.0, span, 1.0, expected[3].max())
     worst = dict.fromkeys(names, 0.0)
     for rows in (slice(None), slice(0, 1), slice(len(images) - 1, None)):
         for i, actual in enumerate(embed.run(None, {"images": images[rows]})):

@@ -8,6 +8,8 @@ Source: Li et al., "Towards Faster Training of Global Covariance Pooling Network
 Matrix Square Root Normalization" (iSQRT-COV), CVPR 2018, arXiv:1712.01034.
 """
 
+from itertools import groupby
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,38 +21,38 @@ from model.nn.unit import unit_rows
 def covariance_root(tokens: Tensor, iterations: int) -> Tensor:
     """Square root of the channels' covariance over the positions of a map, up to a factor.
 
-    The covariance is divided by its trace first, so that its eigenvalues lie in [0, 1], where the
-    iterations converge (quadratically for large ones; tiny ones are only approached, which acts as
-    a regulariser when a map has fewer positions than channels).
+    The covariance is divided by its Frobenius norm first, so that its eigenvalues lie in [0, 1],
+    where the iterations converge (quadratically for large ones; tiny ones are only approached,
+    which acts as a regulariser when a map has fewer positions than channels). By its trace, as in
+    the source, they would lie lower, and it would take about an iteration more.
 
     Args:
-        tokens: (B, C, N), C channels at N positions.
-        iterations: of `newton_schulz`; 5 are enough in practice (the source's Table 1).
+        tokens: (..., C, N), C channels at N positions.
+        iterations: of `newton_schulz`.
 
     Returns:
-        (B, C, C), with trace(root @ root) = 1 in the limit of many iterations.
+        (..., C, C), symmetric.
     """
-    centred = tokens - tokens.mean(dim=2, keepdim=True)
-    # The products of these rows have trace 1.
-    rows: Tensor = unit_rows(centred.flatten(1)).reshape(centred.shape)
-    if rows.shape[1] <= rows.shape[2]:
-        return newton_schulz(rows @ rows.mT, iterations)[0]
+    centred = tokens - tokens.mean(dim=-1, keepdim=True)
+    is_tall = centred.shape[-2] > centred.shape[-1]
+    products = centred.mT @ centred if is_tall else centred @ centred.mT
+    norm = torch.linalg.vector_norm(products, dim=(-2, -1), keepdim=True)
+    root, inverse_root = newton_schulz(products / (norm + 1e-12), iterations)
     # Root and inverse root are polynomials of the covariance X X^T, and X p(X^T X) = p(X X^T) X:
     # the smaller matrix will do.
-    root: Tensor = rows @ newton_schulz(rows.mT @ rows, iterations)[1] @ rows.mT
-    return root
+    return centred @ inverse_root @ centred.mT if is_tall else root
 
 
 def newton_schulz(matrices: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     """Square roots, and their inverses, of symmetric positive semi-definite matrices.
 
     Args:
-        matrices: (B, C, C), eigenvalues in [0, 1].
+        matrices: (..., C, C), eigenvalues in [0, 1].
         iterations: at least 1.
 
     Returns:
-        (B, C, C), approximately the root R; (B, C, C), approximately its inverse Z, which satisfies
-        R = matrices @ Z exactly.
+        (..., C, C), approximately the root R, and the same, approximately its inverse Z, which
+        satisfies R = matrices @ Z exactly.
     """
     diagonal = 1.5 * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     inverse_root = diagonal - 0.5 * matrices
@@ -65,31 +67,33 @@ def upper_triangle(matrices: Tensor) -> Tensor:
     """Symmetric matrices as vectors with the same inner products.
 
     Args:
-        matrices: (B, C, C), symmetric.
+        matrices: (..., C, C), symmetric.
 
     Returns:
-        (B, C (C + 1) / 2), entries off the diagonal times sqrt(2).
+        (..., C (C + 1) / 2), entries off the diagonal times sqrt(2).
     """
     size = matrices.shape[-1]
     rows, columns = torch.triu_indices(size, size, device=matrices.device)
     scale = (rows != columns).to(matrices.dtype) * (2.0**0.5 - 1) + 1
-    places = (rows * size + columns).expand(matrices.shape[0], -1)
-    triangle: Tensor = matrices.flatten(1).gather(1, places) * scale
+    triangle: Tensor = matrices.flatten(-2).index_select(-1, rows * size + columns) * scale
     return triangle
 
 
-class CovariancePooling(nn.Module):
-    """One map (B, C, h, w) -> a unit vector (B, reduced (reduced + 1) / 2)."""
+def pooled_covariances(tokens: Tensor, iterations: int) -> Tensor:
+    """(..., C, N), C channels at N positions -> (..., C (C + 1) / 2) unit rows: second-order
+    statistics, comparable by their inner products."""
+    return unit_rows(upper_triangle(covariance_root(tokens, iterations)))
 
-    def __init__(self, channels: int, reduced: int, iterations: int) -> None:
+
+class Reduction(nn.Module):
+    """Fewer channels: a map (B, C, h, w) -> tokens (B, reduced, h w)."""
+
+    def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
-        self.iterations = iterations
-        self.reduce = nn.Linear(channels, reduced, bias=False)
-        self.width = reduced * (reduced + 1) // 2
+        self.linear = nn.Linear(channels, reduced, bias=False)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        tokens = functional.conv2d(feature_map, self.reduce.weight[:, :, None, None]).flatten(2)
-        return unit_rows(upper_triangle(covariance_root(tokens, self.iterations)))
+        return functional.conv2d(feature_map, self.linear.weight[:, :, None, None]).flatten(2)
 
     @torch.no_grad()
     def start_from_pca(self, feature_maps: Tensor) -> None:
@@ -100,7 +104,7 @@ class CovariancePooling(nn.Module):
         """
         tokens = feature_maps.flatten(2).transpose(1, 2).flatten(0, 1).double()  # (B N, C)
         _, directions = torch.linalg.eigh(torch.cov(tokens.T))  # eigenvalues ascend
-        self.reduce.weight.copy_(directions.flip(1)[:, : self.reduce.out_features].T)
+        self.linear.weight.copy_(directions.flip(1)[:, : self.linear.out_features].T)
 
 
 class HGA(nn.Module):
@@ -114,9 +118,10 @@ class HGA(nn.Module):
     def __init__(self, config: HGAConfig, channels: dict[str, int]) -> None:
         super().__init__()
         self.stages = config.stages
-        self.pools = nn.ModuleDict(
+        self.iterations = config.iterations
+        self.reductions = nn.ModuleDict(
             {
-                stage: CovariancePooling(channels[stage], reduced, config.iterations)
+                stage: Reduction(channels[stage], reduced)
                 for stage, reduced in zip(config.stages, config.channels, strict=True)
             }
         )
@@ -124,14 +129,21 @@ class HGA(nn.Module):
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(self.width))
 
-    def pool(self, stage: str) -> CovariancePooling:
-        pool = self.pools[stage]
-        assert isinstance(pool, CovariancePooling)
-        return pool
+    def reduction(self, stage: str) -> Reduction:
+        found = self.reductions[stage]
+        assert isinstance(found, Reduction)
+        return found
 
     def vectors(self, maps: dict[str, Tensor]) -> Tensor:
         """The stages' unit vectors side by side, (B, width)."""
-        return torch.cat([self.pools[stage](maps[stage]) for stage in self.stages], dim=-1)
+        tokens = [self.reductions[stage](maps[stage]) for stage in self.stages]
+        # Neighbours of the same shape in one go: many small operators cost more than large ones.
+        together = (
+            torch.stack(list(same), dim=1)  # (B, stages, C, N)
+            for _, same in groupby(tokens, key=lambda t: t.shape[1:])
+        )
+        rows = [pooled_covariances(group, self.iterations).flatten(1) for group in together]
+        return torch.cat(rows, dim=-1)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
         centred: Tensor = self.vectors(maps) / len(self.stages) ** 0.5 - self.mean

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from model.errors import ConfigError
 from model.nn.ssd_kernels import ssd_auto
+from model.nn.unit import RMSNorm
 
 STEP_RANGE = (1e-3, 1e-1)  # of dt at the start of training
 DECAY_RANGE = (1.0, 16.0)  # of -A at the start of training
@@ -81,8 +82,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(_inverse_softplus(_log_uniform(directions * heads, STEP_RANGE)))
         self.A_log = nn.Parameter(torch.empty(directions * heads).uniform_(*DECAY_RANGE).log())
         self.D = nn.Parameter(torch.ones(directions * heads))
-        # Its scale would do nothing that `project_out` can't.
-        self.norm = nn.RMSNorm(inner, eps=1e-5, elementwise_affine=False)
+        self.norm = RMSNorm(inner)
         self.project_out = nn.Linear(directions * inner, width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:

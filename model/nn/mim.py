@@ -20,6 +20,7 @@ from torch.nn import functional
 from model.config import MIMConfig
 from model.errors import ConfigError
 from model.nn.mamba2 import Mamba2
+from model.nn.unit import RMSNorm
 
 
 class Interaction(NamedTuple):
@@ -34,8 +35,7 @@ class BidirectionalMamba(nn.Module):
 
     def __init__(self, config: MIMConfig) -> None:
         super().__init__()
-        # Its scale would do nothing that the block's first projection can't.
-        self.norm = nn.RMSNorm(config.width, elementwise_affine=False)
+        self.norm = RMSNorm(config.width)
         self.block = Mamba2(
             config.width, config.state, config.head_width, config.expand, directions=2
         )
@@ -52,12 +52,36 @@ class BidirectionalMamba(nn.Module):
         return result
 
 
+class VisualTokens(nn.Module):
+    """A map (B, C, h, w) -> its share of the visual tokens, (B, W, h', w').
+
+    Args:
+        channels, width: C and W.
+        cells: how many rows and columns of the map make one token.
+
+    Attributes:
+        scale: (C,), 1 / each channel's deviation over training images.
+    """
+
+    def __init__(self, channels: int, width: int, cells: tuple[int, int]) -> None:
+        super().__init__()
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(channels))
+        # The positions' own vectors are its bias.
+        self.project = nn.Conv2d(channels, width, cells, stride=cells, bias=False)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        # Scaling the weights instead of the map: in an exported graph they are constants.
+        weight = self.project.weight * self.scale[:, None, None]
+        return functional.conv2d(feature_map, weight, stride=self.project.stride)
+
+
 class MIM(nn.Module):
     """Maps -> predicted attributes, and where each attribute token was read.
 
     Args:
         config: width, layers, and the stages whose maps make the visual tokens. A stage with a
-            finer grid than the last one is folded: its 2 x 2 or larger cells become channels.
+            finer grid than the last one is folded: 2 x 2 or more of its cells make one token.
         channels, grids: C and (h, w) of each stage.
         tokens: (A,), the attribute token that reads each attribute.
     """
@@ -72,48 +96,51 @@ class MIM(nn.Module):
         super().__init__()
         self.stages = config.stages
         self.grid = grids[config.stages[-1]]
-        self.folds = {stage: _fold(grids[stage], self.grid, stage) for stage in config.stages}
-        width_in = sum(channels[s] * self.folds[s][0] * self.folds[s][1] for s in config.stages)
         positions, count, width = self.grid[0] * self.grid[1], max(tokens) + 1, config.width
 
-        self.scale: Tensor
         self.attribute_at: Tensor
         self.slot_of: Tensor
-        self.register_buffer("scale", torch.ones(width_in))  # 1 / deviation over training images
         attribute_at, slot_of = _slots(tokens)
         self.register_buffer("attribute_at", attribute_at, persistent=False)
         self.register_buffer("slot_of", slot_of, persistent=False)
-        self.project = nn.Sequential(nn.LayerNorm(width_in), nn.Linear(width_in, width))
+        self.visual = nn.ModuleDict(
+            {
+                stage: VisualTokens(channels[stage], width, _fold(grids[stage], self.grid, stage))
+                for stage in config.stages
+            }
+        )
         self.positions = nn.Parameter(torch.randn(positions, width) * 0.02)
         self.attribute_tokens = nn.Parameter(torch.randn(count, width) * 0.02)
         self.layers = nn.ModuleList(BidirectionalMamba(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
         self.read_norm = nn.LayerNorm(2 * width)
         self.read = nn.Parameter(torch.randn(len(tokens), 2 * width) * 0.02)
         self.dropout = nn.Dropout(config.dropout)
 
-    def visual_tokens(self, maps: dict[str, Tensor]) -> Tensor:
-        """{stage: (B, C, h, w)} -> (B, N, sum of folded C), unscaled."""
-        height, width = self.grid
-        folded = []
-        for stage in self.stages:
-            down, right = self.folds[stage]
-            last = maps[stage].flatten(2).transpose(1, 2)  # whole channels move together
-            cells = last.reshape(last.shape[0], height, down, width, right, -1).transpose(2, 3)
-            folded.append(cells.flatten(3).flatten(1, 2))
-        return torch.cat(folded, dim=-1)
+    def scale_visual_tokens(self, maps: dict[str, Tensor]) -> None:
+        """Give every channel that the visual tokens are made of unit deviation.
+
+        Args:
+            maps: {stage: (B, C, h, w)}, of training images.
+        """
+        for stage, tokens in self.visual.items():
+            assert isinstance(tokens, VisualTokens)
+            deviation = maps[stage].transpose(0, 1).flatten(1).std(dim=1)
+            tokens.scale.copy_(1 / deviation.clamp_min(1e-6))
 
     def forward(self, maps: dict[str, Tensor]) -> Interaction:
-        visual = self.project(self.visual_tokens(maps) * self.scale) + self.positions  # (B, N, W)
+        summed = sum(tokens(maps[stage]) for stage, tokens in self.visual.items())
+        assert isinstance(summed, Tensor)
+        visual = summed.flatten(2).transpose(1, 2) + self.positions  # (B, N, W)
         batch, count = visual.shape[0], visual.shape[1]
         parts = [self.dropout(visual), self.attribute_tokens[None]]
         for layer in self.layers:
             parts = [layer(*parts)]
         visual, semantic = self.norm(parts[0][:, :count]), self.norm(parts[0][:, count:])
 
-        similarity = self.query(semantic) @ self.key(visual).transpose(1, 2)  # (B, T, N)
+        # A key for each position besides would add nothing: a query can hold their product.
+        similarity = self.query(semantic) @ visual.transpose(1, 2)  # (B, T, N)
         weights = (similarity / visual.shape[-1] ** 0.5).softmax(dim=-1)
         local = weights @ visual  # (B, T, W)
         fused = self.dropout(self.read_norm(torch.cat([local, semantic], dim=-1)))  # (B, T, 2 W)

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import ModelConfig
+from model.errors import ConfigError
 from model.nn.backbone import Backbone, build_backbone
+from model.nn.foreground import Foreground
 from model.nn.hga import HGA
 from model.nn.mim import MIM
 from model.nn.prototypes import PrototypeUnit
@@ -43,6 +45,7 @@ class Output(NamedTuple):
     embedding: Tensor  # (B, D), unit rows
     attributes: Tensor  # (B, A), on the sheet's scale
     maps: Tensor  # (B, T, h, w), each summing to 1
+    foreground: Tensor  # (B, h', w'), higher where the object is
 
 
 class Features(NamedTuple):
@@ -66,6 +69,8 @@ class UMZero(nn.Module):
         self.config = config
         self.backbone: Backbone = build_backbone(config.backbone, pretrained)
         stages = config.backbone.stages
+        if absent := sorted(_stages_read(config) - set(stages)):
+            raise ConfigError(f"the heads read the stages {absent}; the backbone yields {stages}")
         channels = dict(zip(stages, self.backbone.channels, strict=True))
         self.grids = dict(zip(stages, self.backbone.grids, strict=True))
         count, dim = len(layout.groups), config.prototypes.embedding_dim
@@ -84,6 +89,7 @@ class UMZero(nn.Module):
             MIM(config.mim, channels, self.grids, layout.groups) if config.mim.enabled else None
         )
         self.attribute_head = nn.Linear(dim, count)
+        self.foreground = Foreground(*(self.grids[stage] for stage in config.foreground))
         self.tokens = max(layout.groups) + 1
 
     @property
@@ -95,9 +101,7 @@ class UMZero(nn.Module):
         """(B, S, S, 3) uint8 RGB -> what the heads read."""
         maps = self.backbone(images.permute(0, 3, 1, 2).float())
         named = dict(zip(self.config.backbone.stages, maps, strict=True))
-        read = set(self.config.hga.stages if self.hga else ()) | set(
-            self.config.mim.stages if self.mim else ()
-        )
+        read = _stages_read(self.config)
         pooled = functional.avg_pool2d(maps[-1], maps[-1].shape[2:]).flatten(1)
         return Features(pooled, {s: named[s] for s in stages_in(named, read)})
 
@@ -155,7 +159,9 @@ class UMZero(nn.Module):
             )
         unit = self.prototype_unit
         attributes = torch.maximum(self.attribute_head(embedding), unit.minimum)
-        return Output(embedding, torch.minimum(attributes, unit.maximum), maps)
+        attributes = torch.minimum(attributes, unit.maximum)
+        foreground = self.foreground(*(features.maps[stage] for stage in self.config.foreground))
+        return Output(embedding, attributes, maps, foreground)
 
     def forward(self, images: Tensor, without: str = "") -> Output:
         return self.head(self.features(images), without)
@@ -164,6 +170,14 @@ class UMZero(nn.Module):
         """(C, A) complete sheets -> (C, D) unit rows."""
         prototypes: Tensor = self.prototype_unit(class_attributes)
         return prototypes
+
+
+def _stages_read(config: ModelConfig) -> set[str]:
+    """What HGA, MIM and the foreground read."""
+    read = set(config.foreground)
+    read |= set(config.hga.stages if config.hga.enabled else ())
+    read |= set(config.mim.stages if config.mim.enabled else ())
+    return read
 
 
 def stages_in(maps: dict[str, Tensor], read: set[str]) -> list[str]:

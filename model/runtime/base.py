@@ -37,6 +37,7 @@ class Embedded(NamedTuple):
     embedding: F32  # (B, D), unit rows
     attributes: F32  # (B, A), on the sheet's scale
     maps: F32  # (B, T, h, w), where each attribute token was read; each map sums to 1
+    foreground: F32  # (B, h', w'), higher where the object is, on no scale of its own
 
 
 class Backend(Protocol):

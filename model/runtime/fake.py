@@ -143,7 +143,9 @@ class FakeBackend:
             raise error
         levels = self._levels(images)
         maps = np.broadcast_to(self._maps, (len(images), *self._maps.shape))
-        return Embedded(_unit(levels), levels * self._span + self._minimum, maps.copy())
+        everywhere = np.ones((len(images), *self._maps.shape[1:]), np.float32)
+        attributes = levels * self._span + self._minimum
+        return Embedded(_unit(levels), attributes, maps.copy(), everywhere)
 
     def prototypes(self, class_attributes: F32) -> F32:
         self._check_open()

@@ -8,7 +8,6 @@ second look would see.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,10 @@ from PIL import Image
 
 from model import look, preprocess
 from model.bundle import Bundle
+from model.data.augment import opened
 from model.data.frames import frame
-from model.data.images import MAX_PIXELS
 from model.data.types import ZeroShotData
-from model.errors import ConfigError, DatasetError, ImageError
-from model.image_file import decode
+from model.errors import ConfigError, DatasetError
 from model.metrics import czsl
 from model.preprocess import Box
 from model.runtime.base import F32, Backend, Embedded
@@ -83,7 +81,7 @@ def frames_curve(
     sheets = data.class_attributes[list(classes)].astype(np.float32)
     prototypes = backend.prototypes(sheets)
     pool = np.random.default_rng(SEED).permutation(data.train)[:BACKGROUNDS]
-    backgrounds = [_opened(data.images[i]) for i in pool]
+    backgrounds = [opened(data.images[i]) for i in pool]
 
     def accuracy(embeddings: list[F32]) -> float:
         logits = cosine_logits(np.stack(embeddings), prototypes, bundle.manifest.temperature)
@@ -93,7 +91,7 @@ def frames_curve(
     for number, share in enumerate(shares):
         seen = []
         for row, image in enumerate(images):
-            crop = _opened(data.images[image])
+            crop = opened(data.images[image])
             # The crop keeps its pixels, as an object in a larger photograph has them.
             size = round(math.sqrt(crop.width * crop.height / share))
             generator = np.random.default_rng((SEED, int(image), round(1000 * share)))
@@ -122,7 +120,7 @@ def _looks(backend: Backend, whole: Image.Image, box: Box) -> _Looks:
     view = preprocess.clipped(whole.size)
     first = _look(backend, whole)
     once = first.embedding[0]
-    found = look.window(look.foreground(first.maps[0]), view)
+    found = look.window(first.foreground[0], view)
     perfect = look.Window(box, box[2] * box[3] / (view[2] * view[3]))
     twice, window = (
         look.combined(once, _look(backend, whole, w.box).embedding[0], w.share)
@@ -156,13 +154,6 @@ def _chosen(data: ZeroShotData, on: str) -> tuple[tuple[int, ...], NDArray[np.in
             "photograph; each needs one"
         )
     return classes, images
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        return decode(path.read_bytes(), MAX_PIXELS)
-    except (OSError, ImageError) as error:
-        raise DatasetError(f"{path} can't be used: {error}") from error
 
 
 def _look(backend: Backend, image: Image.Image, box: Box | None = None) -> Embedded:

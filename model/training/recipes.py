@@ -11,8 +11,9 @@ EFFICIENTNET_LITE0 = ModelConfig()
 # The field's standard; for a GPU.
 RESNET101 = ModelConfig(
     backbone=BackboneConfig("resnet101", 448, ("layer3", "layer4")),
-    hga=HGAConfig(stages=("layer3", "layer4"), channels=(96, 96)),
+    hga=HGAConfig(stages=("layer3", "layer4"), channels=(64, 64)),
     mim=MIMConfig(stages=("layer4",), width=256),
+    foreground=("layer3", "layer4"),
 )
 
 # For a CPU under the data set's own name, for a GPU with -resnet101 behind it.

@@ -12,7 +12,7 @@ def small_config() -> TrainingConfig:
     return TrainingConfig(
         model=ModelConfig(
             backbone=BackboneConfig(input_size=64),
-            hga=HGAConfig(channels=(8, 8)),
+            hga=HGAConfig(channels=(8, 8, 8)),
             mim=MIMConfig(width=32, state=8, head_width=16),
             prototypes=PrototypeConfig(embedding_dim=16),
         ),

@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from model.look import LEAST_SIDE, combined, foreground, mean
+from model.look import LEAST_SIDE, combined, mean
 from model.look import window as found_window
 from model.preprocess import Box
 from model.runtime.base import F32
-from model.runtime.fake import FakeBackend
 
 VIEW = (0, 0, 700, 700)
 
@@ -112,15 +111,6 @@ def test_a_speck_still_gives_a_window_of_some_size() -> None:
 )
 def test_a_map_that_says_nothing_leaves_the_view_as_it_is(flat: F32) -> None:
     assert window(flat, (3, 4, 50, 60)) == (3, 4, 50, 60)
-
-
-def test_the_foreground_is_one_map_of_the_grids_size() -> None:
-    maps = FakeBackend(grid=(4, 6)).embed(np.zeros((1, 32, 32, 3), np.uint8)).maps[0]
-
-    found = foreground(maps)
-
-    assert found.shape == (4, 6)
-    assert window(found, VIEW) == VIEW  # its bands cover everything alike
 
 
 def test_a_window_says_what_share_of_the_view_it_is() -> None:

@@ -101,7 +101,7 @@ def test_bf16_gives_nearly_the_embedding_of_float32(bundle: Bundle) -> None:
     cosines = (backend.embed(batch).embedding * exact).sum(axis=1)
 
     assert backend.info.precision == "bf16"
-    assert cosines.min() > 0.95  # random weights amplify what trained ones don't
+    assert cosines.min() > 0.9  # random weights amplify what trained ones don't
     assert not np.array_equal(backend.embed(batch).embedding, exact)
 
 

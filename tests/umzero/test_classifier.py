@@ -92,13 +92,13 @@ def test_what_can_not_be_used_is_refused(classifier: Classifier) -> None:
 
 
 class Finding(FakeBackend):
-    """Its maps all point at the right half of whatever it is shown."""
+    """It finds something at the right half of whatever it is shown."""
 
     def embed(self, images: U8) -> Embedded:
         found = super().embed(images)
-        maps = np.zeros_like(found.maps)
-        maps[:, :, :, 2:] = 1 / 8
-        return found._replace(maps=maps)
+        foreground = np.zeros_like(found.foreground)
+        foreground[:, :, 2:] = 1
+        return found._replace(foreground=foreground)
 
 
 def test_a_second_look_finds_what_the_first_one_saw_beside_something_else(

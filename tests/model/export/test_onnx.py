@@ -10,7 +10,7 @@ import torch
 from model.export.onnx import EMBED, export
 from model.export.parity import check
 from model.nn.umzero import AttributeLayout, UMZero
-from tests.networks import CONFIG
+from tests.networks import CONFIG, settle
 
 LAYOUT = AttributeLayout((0, 0, 1, 2), torch.zeros(4), torch.full((4,), 100.0))
 
@@ -22,6 +22,7 @@ def test_any_batch_gives_what_torch_gives(without: str | None, tmp_path: Path) -
     if without:
         config = replace(config, **{without: replace(getattr(config, without), enabled=False)})
     network = UMZero(config, LAYOUT, pretrained=False)
+    settle(network, config.backbone.input_size)
     export(network, tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     sheets = np.random.default_rng(1).uniform(0, 100, (5, 4)).astype(np.float32)

@@ -54,8 +54,8 @@ def test_maps_have_the_announced_channels_and_grids(name, side):
 
 def test_the_default_configuration_reads_14x14_and_7x7():
     backbone = build_backbone(BackboneConfig(), pretrained=False)
-    assert backbone.channels == (112, 320, 1280)
-    assert backbone.grids == ((14, 14), (7, 7), (7, 7))
+    assert backbone.channels == (112, 192, 320, 1280)
+    assert backbone.grids == ((14, 14), (7, 7), (7, 7), (7, 7))
 
 
 def test_what_no_stage_needs_is_left_out():

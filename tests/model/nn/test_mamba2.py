@@ -76,6 +76,7 @@ def test_two_directions_are_two_blocks_of_which_one_reads_the_sequence_reversed(
         own["project_out.weight"] = state["project_out.weight"].chunk(2, dim=1)[way]
         for name in ("convolution.weight", "convolution.bias", "dt_bias", "A_log", "D"):
             own[name] = state[name].chunk(2)[way]
+        own["norm.weight"] = state["norm.weight"]
         one.load_state_dict(own)
     tokens = _tokens(40)
     with torch.no_grad():

@@ -3,7 +3,7 @@ import torch
 
 from model.config import MIMConfig
 from model.errors import ConfigError
-from model.nn.mim import MIM
+from model.nn.mim import MIM, VisualTokens
 
 CHANNELS = {"fine": 5, "coarse": 6}
 GRIDS = {"fine": (4, 4), "coarse": (2, 2)}
@@ -29,14 +29,30 @@ def test_it_predicts_every_attribute_and_says_where_each_token_looked() -> None:
     torch.testing.assert_close(interaction.maps.sum(dim=(2, 3)), torch.ones(3, 3))
 
 
-def test_a_finer_map_is_folded_into_cells_of_the_coarse_one() -> None:
+@torch.no_grad()
+def test_cells_of_a_finer_map_make_a_token_of_the_coarse_grid() -> None:
     mim = module(stages=("fine", "coarse"))
+    fine = mim.visual["fine"]
+    assert isinstance(fine, VisualTokens)
     inputs = maps(1)
-    tokens = mim.visual_tokens(inputs)
-    assert tokens.shape == (1, 4, 5 * 4 + 6)
     cell = inputs["fine"][0, :, 2:4, 0:2]  # the third position: lower left
-    torch.testing.assert_close(tokens[0, 2, :20], cell.permute(1, 2, 0).flatten())
-    torch.testing.assert_close(tokens[0, 2, 20:], inputs["coarse"][0, :, 1, 0])
+    expected = (fine.project.weight * cell).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(fine(inputs["fine"])[0, :, 1, 0], expected)
+
+
+@torch.no_grad()
+def test_scaled_channels_count_alike_whatever_their_deviation() -> None:
+    mim, inputs = module(stages=("fine", "coarse")), maps(50)
+    mim.scale_visual_tokens(inputs)
+    expected = mim(inputs)
+    loud = {
+        stage: m * torch.logspace(-1, 2, m.shape[1])[:, None, None] for stage, m in inputs.items()
+    }
+    assert (mim(loud).attributes - expected.attributes).abs().max() > 1e-2
+
+    mim.scale_visual_tokens(loud)
+
+    torch.testing.assert_close(mim(loud).attributes, expected.attributes, atol=1e-4, rtol=1e-3)
 
 
 def test_grids_that_do_not_nest_are_refused() -> None:

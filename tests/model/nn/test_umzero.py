@@ -10,7 +10,7 @@ from model.nn.umzero import AttributeLayout, UMZero
 
 SMALL = ModelConfig(
     backbone=BackboneConfig(input_size=64),
-    hga=HGAConfig(channels=(6, 5)),
+    hga=HGAConfig(channels=(6, 5, 5)),
     mim=MIMConfig(width=32, state=8, head_width=16),
     prototypes=PrototypeConfig(embedding_dim=5),
 )
