@@ -27,6 +27,8 @@ from model.runtime.base import F32, U8
 INT8 = "embed.int8.onnx"
 # With convolutions alone, each addition and each ReLU6 would go back to float32 and round twice.
 OPERATORS = ("Conv", "Clip", "Relu", "Add", "MaxPool")
+ACTIVATIONS = ("Clip", "Relu")
+IN_FLOAT = 3  # EfficientNet-Lite's stem and first block
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
@@ -60,15 +62,22 @@ def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
 
 
 def quantised_nodes(model: Any) -> list[str]:
-    """Names of the backbone's nodes to quantise: all of `OPERATORS` but the first convolution and
-    its activation, which run slower in 8 bits: three channels don't fill an int8 dot product.
+    """Names of the backbone's nodes to quantise: all of `OPERATORS` but the first `IN_FLOAT`
+    convolutions and their activations. Few channels don't fill an int8 dot product, so that these
+    run slower in 8 bits, and what they round stays in all that follows.
 
     Raises:
         ParityError: there are none.
     """
     nodes = [node for node in backbone_nodes(model) if node.op_type in OPERATORS]
-    stem = next((set(node.output) for node in nodes if node.op_type == "Conv"), set())
-    names = [node.name for node in nodes if not stem & {*node.input, *node.output}]
+    first = [node for node in nodes if node.op_type == "Conv"][:IN_FLOAT]
+    outputs = {name for node in first for name in node.output}
+    names = [
+        node.name
+        for node in nodes
+        if not outputs & {*node.output}
+        and (node.op_type not in ACTIVATIONS or not outputs & {*node.input})
+    ]
     if not names:
         raise ParityError(
             "the backbone of embed.onnx has nothing to quantise; expected more than one convolution"

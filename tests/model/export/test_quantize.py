@@ -13,7 +13,7 @@ from model.errors import ParityError
 from model.export import parity
 from model.export.backbone_graph import backbone_nodes, readers, scopes_of, with_outputs
 from model.export.onnx import EMBED, export
-from model.export.quantize import INT8, quantise, quantised_nodes, range_without_overflow
+from model.export.quantize import IN_FLOAT, INT8, quantise, quantised_nodes, range_without_overflow
 from model.nn.umzero import AttributeLayout, UMZero
 from model.runtime.onnx_backend import session_options
 
@@ -31,6 +31,7 @@ def network() -> UMZero:
         HGAConfig(stages=STAGES[:1], channels=(8,)),
         MIMConfig(stages=STAGES, width=16, state=4, head_width=8),
         PrototypeConfig(embedding_dim=4),
+        foreground=STAGES,
     )
     layout = AttributeLayout((0, 0, 1, 1, 2), torch.zeros(5), torch.full((5,), 100.0))
     return UMZero(config, layout, pretrained=False).eval()
@@ -66,7 +67,7 @@ def test_only_the_backbone_is_quantised_and_nothing_of_the_heads_is_touched(fold
     assert all("backbone" in name for name in weights)
 
 
-def test_onnx_runtime_fuses_every_convolution_but_the_first_and_no_relu6_is_left(
+def test_onnx_runtime_fuses_every_quantised_convolution_and_no_relu6_of_theirs_is_left(
     folder: Path, tmp_path: Path
 ) -> None:
     convolutions = [n for n in backbone_nodes(onnx.load(folder / EMBED)) if n.op_type == "Conv"]
@@ -74,9 +75,9 @@ def test_onnx_runtime_fuses_every_convolution_but_the_first_and_no_relu6_is_left
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     onnxruntime.InferenceSession(folder / INT8, options, providers=["CPUExecutionProvider"])
     fused = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
-    assert fused.count("QLinearConv") == len(convolutions) - 1
+    assert fused.count("QLinearConv") == len(convolutions) - IN_FLOAT
     activations = [n for n in backbone_nodes(onnx.load(folder / INT8)) if n.op_type == "Clip"]
-    assert len(activations) == 1  # the stem's
+    assert len(activations) == 2  # of the stem, and of the first block
 
 
 def test_weights_have_a_scale_for_each_output_channel(folder: Path) -> None:
@@ -149,11 +150,11 @@ def test_a_graph_that_does_not_name_its_backbone_is_refused(
         quantise(tmp_path / EMBED, tmp_path / INT8, images)
 
 
-def test_the_first_convolution_and_its_activation_stay_in_float32(folder: Path) -> None:
+def test_stem_and_first_block_stay_in_float32(folder: Path) -> None:
     model = onnx.load(folder / EMBED)
     nodes = [n for n in backbone_nodes(model) if n.op_type in ("Conv", "Clip", "Add")]
     left_out = [n.op_type for n in nodes if n.name not in quantised_nodes(model)]
-    assert left_out == ["Conv", "Clip"]
+    assert left_out == ["Conv", "Clip", "Conv", "Clip", "Conv"]
 
 
 @pytest.mark.parametrize("shape", [(5, 12, 1, 1), (3, 7, 1, 1), (4, 6, 3, 3), (2, 1, 1, 1)])
