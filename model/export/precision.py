@@ -14,9 +14,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torch.utils.data import ConcatDataset
 
 from model.bundle import Bundle
 from model.config import ModelConfig
+from model.data.augment import Framed
+from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
 from model.errors import ParityError, WeightsError
 from model.export.backbone_graph import readers, with_outputs
@@ -65,7 +68,8 @@ class GraphFeatures:
         heads = readers(onnx.load(fp32))
         stages = config.backbone.stages
         self._kept = config.hga.stages if config.hga.enabled else ()
-        read = {stages[-1], *self._kept, *(config.mim.stages if config.mim.enabled else ())}
+        read = {stages[-1], *self._kept, *config.foreground}
+        read |= set(config.mim.stages if config.mim.enabled else ())
         self._stages = [stage for stage in stages if stage in read]
         if len(heads) != len(self._stages):
             raise ParityError(
@@ -106,7 +110,7 @@ class ValidationHead:
                 f"the manifest of {bundle.path} doesn't say under training.chosen_on_validation "
                 f"which {error} was chosen; train the bundle again"
             ) from error
-        training = _training_set(self.network, self.task, fp32, progress)
+        training = _training_set(self.network, data, self.task, fp32, progress)
         GlobalHead(self.network, training).fit(*ridges)
         sheets = data.class_attributes[list(self.task.classes)]
         self.prototypes = self.network.prototypes(torch.from_numpy(sheets)).detach()
@@ -141,7 +145,7 @@ def compare(
     paths = tuple(data.images[i] for i in task.images)
     cosines: dict[str, list[F32]] = {name: [] for name in GRAPHS}
     embeddings: dict[str, list[F32]] = {name: [] for name in GRAPHS}
-    for rows, batch in batches_of_inputs(paths, bundle.manifest.input_size):
+    for rows, batch in batches_of_inputs(ImageDataset(paths, bundle.manifest.input_size)):
         for name in GRAPHS:
             embedding, read = features[name](batch.numpy())
             embeddings[name].append(embedding)
@@ -165,17 +169,23 @@ def compare(
 
 
 def _training_set(
-    network: UMZero, task: ValidationTask, features: GraphFeatures, progress: Progress
+    network: UMZero,
+    whole: ZeroShotData,
+    task: ValidationTask,
+    features: GraphFeatures,
+    progress: Progress,
 ) -> TrainingSet:
     data = task.data
     images = data.train[np.isin(data.labels[data.train], task.trained)]
     paths = tuple(data.images[i] for i in images)
-    views: list[list[Features]] = [[] for _ in range(VIEWS)]
-    for rows, batch in batches_of_inputs(paths, network.config.backbone.input_size):
-        for view, pixels in enumerate((batch, batch.flip(2))):
-            views[view].append(features(pixels.contiguous().numpy())[1])
-        progress(rows.stop, len(paths))
-    parts = [part for view in views for part in view]
+    size = network.config.backbone.input_size
+    views: ConcatDataset[torch.Tensor] = ConcatDataset(
+        [ImageDataset(paths, size), Framed(paths, size, whole)]
+    )
+    parts = []
+    for rows, batch in batches_of_inputs(views):
+        parts.append(features(batch.numpy())[1])
+        progress(rows.stop, len(views))
     labels = torch.from_numpy(columns_of(data.labels[images], task.trained))
     return TrainingSet(
         Features(

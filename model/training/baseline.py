@@ -42,9 +42,9 @@ def rooted(pooled: Tensor) -> Tensor:
     return functional.normalize(pooled.clamp_min(1e-12).sqrt(), dim=-1)
 
 
-def baseline_features(pooled: Tensor, mirrored: Tensor) -> Tensor:
-    """(N, C) pooled maps of photos and of their mirror images -> (N, C)."""
-    return (rooted(pooled) + rooted(mirrored)) / 2
+def baseline_features(pooled: Tensor, other: Tensor) -> Tensor:
+    """(N, C) pooled maps of photos and of another view of each -> (N, C)."""
+    return (rooted(pooled) + rooted(other)) / 2
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from model import bundle as bundles
+from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
 from model.errors import DatasetError
 from model.metrics import ausuc, reliability
@@ -145,7 +146,7 @@ def _run(
     embedding, ablated, pooled = [], [], []
     size = network.config.backbone.input_size
     progress(0, len(images))
-    for rows, batch in batches_of_inputs(tuple(paths[i] for i in images), size):
+    for rows, batch in batches_of_inputs(ImageDataset([paths[i] for i in images], size)):
         features = network.features(batch)
         test = torch.from_numpy(is_test[rows])
         if test.any():

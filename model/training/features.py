@@ -1,74 +1,103 @@
 """Cached features of a frozen backbone: extracted once, resumable after a kill at any moment.
 
 A cache is a folder of plain .npy files (memory-mapped) and `progress.json`, which counts finished
-rows: pooled features in float32, maps in float16. Its name hashes the backbone and the images'
-paths, sizes and times, so that a changed image is never read from an old cache.
+rows: pooled features in float32, maps in float16. All photographs come first, then the training
+photographs once more, framed. Its name hashes the backbone and the images' paths, sizes and times,
+so that a changed image is never read from an old cache.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset
 
 from model.config import ModelConfig
+from model.data import augment
 from model.data.dataset import ImageDataset
+from model.data.types import ZeroShotData
+from model.nn.backbone import Backbone, fold_batch_norm
 from model.nn.umzero import Features, UMZero
 
-VIEWS = 2  # the photo, and its mirror image
+VIEWS = 2  # the photograph, and one in a larger frame (`model.data.augment`)
 BATCH = 32
+SAVED = 256  # rows between two times that what is done so far is kept
 
 Progress = Callable[[int, int], None]  # rows done, rows in all
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStore:
-    """Features of N images in `VIEWS` views."""
+    """Features of N photographs, and of M of them in their second view."""
 
-    pooled: NDArray[np.float32]  # (views, N, C)
-    maps: Mapping[str, NDArray[np.float16]]  # {stage: (views, N, C, h, w)}
+    pooled: NDArray[np.float32]  # (N + M, C)
+    maps: Mapping[str, NDArray[np.float16]]  # {stage: (N + M, C, h, w)}
+    second: NDArray[np.int64]  # (N,), the row of a photograph's second view; -1: it has none
 
     def read(self, images: NDArray[np.int64], view: int = 0) -> Features:
         """Features of some images as float32 tensors."""
+        rows = self._rows(images, view)
         return Features(
-            torch.from_numpy(np.asarray(self.pooled[view, images])),
+            torch.from_numpy(np.asarray(self.pooled[rows])),
             {
-                stage: torch.from_numpy(np.asarray(maps[view, images], np.float32))
+                stage: torch.from_numpy(np.asarray(maps[rows], np.float32))
                 for stage, maps in self.maps.items()
             },
         )
 
+    def read_pooled(self, images: NDArray[np.int64], view: int = 0) -> Tensor:
+        """(images, C), without their maps."""
+        return torch.from_numpy(np.asarray(self.pooled[self._rows(images, view)]))
+
+    def _rows(self, images: NDArray[np.int64], view: int) -> NDArray[np.int64]:
+        rows = self.second[images] if view else np.asarray(images)
+        if (rows < 0).any():
+            raise ValueError("only training photographs have a second view")
+        return rows
+
 
 def batches_of_inputs(
-    paths: tuple[Path, ...], size: int, batch: int = BATCH
+    images: Dataset[Tensor], start: int = 0, batch: int = BATCH
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Decode images, two batches ahead: (rows, (B, S, S, 3) uint8)."""
-    dataset = ImageDataset(paths, size)
-    rows = [slice(i, min(i + batch, len(paths))) for i in range(0, len(paths), batch)]
+    """Decode images, two batches ahead: (rows, (B, S, S, 3) uint8), from row `start` on."""
+    count = len(images)  # type: ignore[arg-type]  # a Dataset needn't have a length; ours do
+    rows = [slice(i, min(i + batch, count)) for i in range(start, count, batch)]
 
     def load(part: slice) -> Tensor:
-        return torch.stack([dataset[i] for i in range(part.start, part.stop)])
+        return torch.stack([images[i] for i in range(part.start, part.stop)])
 
     with ThreadPoolExecutor(1) as pool:
         pending = [pool.submit(load, part) for part in rows[:2]]
         for i, part in enumerate(rows):
-            images = pending.pop(0).result()
+            decoded = pending.pop(0).result()
             if i + 2 < len(rows):
                 pending.append(pool.submit(load, rows[i + 2]))
-            yield part, images
+            yield part, decoded
 
 
-def cache_key(config: ModelConfig, paths: tuple[Path, ...]) -> str:
-    """Changes with the backbone, the maps that are read, and any image."""
+def for_inference(network: UMZero) -> UMZero:
+    """A copy that computes the same faster, on the CPU."""
+    network = copy.deepcopy(network).eval()
+    network.backbone = cast(Backbone, fold_batch_norm(network.backbone))
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def cache_key(config: ModelConfig, data: ZeroShotData) -> str:
+    """Changes with the backbone, the maps that are read, the views, and any image."""
     digest = hashlib.sha256(json.dumps(config.to_json()["backbone"]).encode())
-    digest.update(repr((config.hga.stages, config.mim.stages, VIEWS)).encode())
-    for path in paths:
+    stages = (config.hga.stages, config.mim.stages, config.foreground)
+    digest.update(repr((stages, augment.SHARES, augment.BACKGROUNDS, augment.SEED)).encode())
+    digest.update(data.train.tobytes())
+    for path in data.images:
         status = path.stat()
         digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
@@ -76,44 +105,51 @@ def cache_key(config: ModelConfig, paths: tuple[Path, ...]) -> str:
 
 @torch.inference_mode()
 def extract(
-    network: UMZero, paths: tuple[Path, ...], cache: Path, progress: Progress = lambda *_: None
+    network: UMZero, data: ZeroShotData, cache: Path, progress: Progress = lambda *_: None
 ) -> FeatureStore:
-    """Features of all images, from the cache where it has them."""
-    folder = cache / f"features-{cache_key(network.config, paths)}"
+    """Features of all photographs, and of the training photographs' second view, from the cache
+    where it has them."""
+    folder = cache / f"features-{cache_key(network.config, data)}"
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "progress.json"
     done = int(json.loads(state.read_text())["rows"]) if state.is_file() else 0
-    size, count = network.config.backbone.input_size, len(paths)
+    size, count = network.config.backbone.input_size, len(data.images) + len(data.train)
 
-    network.eval()
+    network = for_inference(network)
     blank = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     example = network.features(blank)
-    pooled = _open(folder / "pooled.npy", (VIEWS, count, example.pooled.shape[1]), np.float32)
+    pooled = _open(folder / "pooled.npy", (count, example.pooled.shape[1]), np.float32)
     maps = {
-        stage: _open(folder / f"{stage}.npy", (VIEWS, count, *m.shape[1:]), np.float16)
+        stage: _open(folder / f"{stage}.npy", (count, *m.shape[1:]), np.float16)
         for stage, m in example.maps.items()
     }
+    framed = augment.Framed([data.images[i] for i in data.train], size, data)
+    views: ConcatDataset[Tensor] = ConcatDataset([ImageDataset(data.images, size), framed])
     progress(done, count)
-    for part, images in batches_of_inputs(paths[done:], size):
-        rows = slice(part.start + done, part.stop + done)
-        for view, pixels in enumerate((images, images.flip(2))):
-            features = network.features(pixels)
-            pooled[view, rows] = features.pooled.numpy()
-            for stage, values in features.maps.items():
-                maps[stage][view, rows] = values.numpy()
-        for array in (pooled, *maps.values()):
-            array.flush()
-        _write_atomically(state, json.dumps({"rows": rows.stop}))
+    for rows, images in batches_of_inputs(views, done):
+        features = network.features(images)
+        pooled[rows] = features.pooled.numpy()
+        for stage, values in features.maps.items():
+            maps[stage][rows] = values.numpy()
+        if rows.stop == count or rows.start // SAVED != rows.stop // SAVED:
+            for array in (pooled, *maps.values()):
+                array.flush()
+            _write_atomically(state, json.dumps({"rows": rows.stop}))
         progress(rows.stop, count)
-    return FeatureStore(pooled, maps)
+    second = np.full(len(data.images), -1)
+    second[data.train] = len(data.images) + np.arange(len(data.train))
+    return FeatureStore(pooled, maps, second)
 
 
 def _open(
     path: Path, shape: tuple[int, ...], dtype: type
 ) -> "np.memmap[tuple[int, ...], np.dtype]":
-    if path.is_file():
-        return np.lib.format.open_memmap(path, mode="r+")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if not path.is_file():
+        # A file that a kill left half made must not be taken for a cache.
+        new = path.with_suffix(".new")
+        np.lib.format.open_memmap(new, mode="w+", dtype=dtype, shape=shape).flush()
+        new.replace(path)
+    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -28,6 +28,7 @@ class TrainingSet:
     features: Features  # (V N, ...)
     labels: Tensor  # (V N,), rows of class_attributes
     class_attributes: Tensor  # (C, A)
+    views: int = VIEWS  # V
 
 
 def fresh_network(
@@ -45,18 +46,21 @@ def training_images(data: ZeroShotData, classes: tuple[int, ...]) -> NDArray[np.
     return data.train[np.isin(data.labels[data.train], classes)]
 
 
-def training_set(data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...]) -> TrainingSet:
-    """All views of the training images whose class is among `classes`."""
+def training_set(
+    data: ZeroShotData, store: FeatureStore, classes: tuple[int, ...], count: int = VIEWS
+) -> TrainingSet:
+    """The first `count` views of the training images whose class is among `classes`."""
     images = training_images(data, classes)
     labels = torch.from_numpy(columns_of(data.labels[images], classes))
-    views = [store.read(images, view) for view in range(VIEWS)]
+    views = [store.read(images, view) for view in range(count)]
     return TrainingSet(
         Features(
             torch.cat([v.pooled for v in views]),
             {stage: torch.cat([v.maps[stage] for v in views]) for stage in views[0].maps},
         ),
-        labels.repeat(VIEWS),
+        labels.repeat(count),
         torch.from_numpy(data.class_attributes[list(classes)]),
+        count,
     )
 
 
@@ -74,9 +78,9 @@ class GlobalHead:
         network.prototype_unit.start_from_classes(training.class_attributes)
         network.pooled_mean.copy_(network.first_order(training.features.pooled).mean(dim=0))
         if network.hga is not None:
-            once = len(training.labels) // VIEWS  # mirroring moves no channel statistics
+            once = len(training.labels) // training.views  # the photographs as they are
             for stage in network.hga.stages:
-                network.hga.pool(stage).start_from_pca(training.features.maps[stage][:once])
+                network.hga.reduction(stage).start_from_pca(training.features.maps[stage][:once])
             network.hga.mean.zero_()
             total = sum(network.hga(part.maps).sum(dim=0) for part in chunks(training.features))
             network.hga.mean.copy_(total / len(training.labels))
@@ -98,11 +102,9 @@ class GlobalHead:
 
 @torch.no_grad()
 def scale_visual_tokens(network: UMZero, features: Features) -> None:
-    """Give every channel of MIM's visual tokens unit deviation."""
-    mim = network.mim
-    assert mim is not None
-    deviation = mim.visual_tokens(features.maps).flatten(0, 1).std(dim=0)
-    mim.scale.copy_(1 / deviation.clamp_min(1e-6))
+    """See `MIM.scale_visual_tokens`."""
+    assert network.mim is not None
+    network.mim.scale_visual_tokens(features.maps)
 
 
 @torch.no_grad()

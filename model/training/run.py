@@ -82,7 +82,7 @@ class TrainingRun:
     @cached_property
     def folder(self) -> Path:
         """This run's own states: another configuration or another image means another folder."""
-        digest = hashlib.sha256(cache_key(self.config.model, self.data.images).encode())
+        digest = hashlib.sha256(cache_key(self.config.model, self.data).encode())
         digest.update(repr(self.config).encode())
         digest.update(self.data.class_attributes.tobytes())
         splits = (self.data.seen, self.data.validation, self.data.train.tolist())
@@ -121,7 +121,7 @@ def train(run: TrainingRun) -> Bundle:
     events = Events(run.folder / "events", run.report)
     with run.bar("features") as progress:
         network = run.network(len(run.data.seen))
-        store = extract(network, run.data.images, run.runs, progress)
+        store = extract(network, run.data, run.runs, progress)
     choice = _choice(run, store, events)
     run.report(f"chosen: {choice}")
     _fit(run, network, store, choice, events)

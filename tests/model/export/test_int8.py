@@ -59,7 +59,7 @@ def test_equal_graphs_score_equally_and_as_training_does(
     config = replace(small_config, model=model)
     run = TrainingRun(config, data, tmp_path / "out", tmp_path / "runs", "", quiet, print)
     network = run.network(len(data.seen) - len(data.validation))
-    store = extract(network, data.images, tmp_path / "runs")
+    store = extract(network, data, tmp_path / "runs")
     choice = choose(network, data, store, config, tmp_path)
 
     chosen = {"chosen_on_validation": asdict(choice)}

@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from model import bundle as bundles
+from model.data.augment import Framed
+from model.data.dataset import ImageDataset
 from model.data.read import read
 from model.data.types import ZeroShotData
 from model.errors import DatasetError, ParityError
 from model.export import parity
 from model.runtime.torch_backend import TorchBackend, load_network
-from model.training import loop, run
+from model.training import features, loop, run
 from model.training.config import TrainingConfig
 from model.training.evaluate import evaluate
 from model.training.features import Progress, extract
@@ -154,8 +156,9 @@ def test_features_go_on_from_the_last_finished_rows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(features, "SAVED", features.BATCH)
     network = load_network(trained[0])
-    whole = extract(network, data.images, tmp_path / "whole")
+    whole = extract(network, data, tmp_path / "whole")
 
     class Killed(BaseException):
         pass
@@ -165,13 +168,33 @@ def test_features_go_on_from_the_last_finished_rows(
             raise Killed
 
     with pytest.raises(Killed):
-        extract(network, data.images, tmp_path / "cut", die)
+        extract(network, data, tmp_path / "cut", die)
     seen: list[int] = []
-    cut = extract(network, data.images, tmp_path / "cut", lambda done, _: seen.append(done))
+    cut = extract(network, data, tmp_path / "cut", lambda done, _: seen.append(done))
     assert seen[0] > 0
     np.testing.assert_array_equal(cut.pooled, whole.pooled)
     for stage, maps in whole.maps.items():
         np.testing.assert_array_equal(cut.maps[stage], maps)
+
+
+def test_features_are_those_of_the_network_and_training_images_have_a_second_view(
+    data: ZeroShotData, trained: tuple[bundles.Bundle, Path], tmp_path: Path
+) -> None:
+    network = load_network(trained[0])
+    store = extract(network, data, tmp_path)
+    chosen = data.train[[0, 5, 9]]
+    size = network.config.backbone.input_size
+    paths = [data.images[i] for i in chosen]
+    for view, images in enumerate((ImageDataset(paths, size), Framed(paths, size, data))):
+        with torch.no_grad():
+            expected = network.features(torch.stack([images[i] for i in range(3)]))
+        found = store.read(chosen, view)
+        torch.testing.assert_close(found.pooled, expected.pooled, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(store.read_pooled(chosen, view), found.pooled)
+        for stage, maps in expected.maps.items():
+            torch.testing.assert_close(found.maps[stage], maps, atol=1e-2, rtol=1e-2)
+    with pytest.raises(ValueError, match="second view"):
+        store.read(data.test_seen[:1], 1)
 
 
 def test_no_choice_reads_a_test_image_or_an_unseen_class(data: ZeroShotData) -> None:
