@@ -34,7 +34,7 @@ class MIMTrainingConfig:
     mixup: float = 1.0  # Beta(mixup, mixup) of two images' maps; 0 switches it off
     contrastive_weight: float = 0.3  # 0 switches the prototype contrastive loss off
     # Candidates of the weight of MIM in the embedding; below 0.7 it decides next to nothing.
-    weights: tuple[float, ...] = (0.7, 0.85, 1.0)
+    weights: tuple[float, ...] = (0.2, 0.35, 0.5, 0.7, 1.0)
     patience: int = 0  # epochs without a better merit on the validation classes; 0 never stops
     accumulate: int = 1  # so many batches in a row make one step of the optimizer
     precision: str = "fp32"  # or "bf16": autocast of the forward pass and the loss
