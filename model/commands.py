@@ -56,6 +56,7 @@ def train(
     """Train a bundle; the same command goes on where a killed one stopped."""
     from model.data.check import warnings_of
     from model.data.read import read
+    from model.training.memory import keep_freed_memory
     from model.training.recipes import recipe as find_recipe
     from model.training.run import TrainingRun
     from model.training.run import train as start
@@ -70,6 +71,7 @@ def train(
     }
     own = {key: value for key, value in given.items() if value is not None}
     config = replace(config, mim=replace(config.mim, **own))
+    keep_freed_memory()
     console.print(f"reading {data}")
     dataset = read(data)
     for warning in warnings_of(dataset):
@@ -104,6 +106,7 @@ def evaluate(
     from model.runtime.load import load
     from model.training.evaluate import evaluate as run
     from model.training.frames_curve import frames_curve
+    from model.training.memory import keep_freed_memory
     from model.training.tables import print_curve, print_scores
 
     if without not in ("", "hga", "mim"):
@@ -112,6 +115,7 @@ def evaluate(
         raise ConfigError("--frames measures the whole network; leave --without out")
     if on != "validation" and not frames:
         raise ConfigError("--on goes with --frames")
+    keep_freed_memory()
     console = Console(stderr=True)
     found = bundles.read(bundle)
     dataset = read(data)
@@ -138,26 +142,35 @@ def ablate(
     folds: Annotated[int, typer.Option(min=2, help="the seen classes are dealt into so many")] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="deals, and trainings")] = 3,
     only: Annotated[
-        str, typer.Option(help="systems, separated by commas; all of them when empty")
+        str,
+        typer.Option(
+            help="systems, separated by commas, held against the first; the main ones when empty"
+        ),
     ] = "",
     log: Annotated[Path, typer.Option(help="a line each finished run; none is run twice")] = Path(
         "docs/experiments.jsonl"
     ),
+    picture: Annotated[
+        Path | None, typer.Option(help="also draw the differences, as an SVG file, here")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="caches")] = Path("runs"),
 ) -> None:
     """Compare UMZero with itself less one part, and with simpler systems, on seen classes alone."""
     from model.data.read import read
     from model.training.ablation import ablate as run
+    from model.training.ablation_picture import draw
+    from model.training.memory import keep_freed_memory
     from model.training.recipes import recipe as find_recipe
     from model.training.run import attribute_space
-    from model.training.systems import SYSTEMS
+    from model.training.systems import MAIN, SYSTEMS
     from model.training.tables import print_ablation
 
-    systems = [name.strip() for name in only.split(",") if name.strip()] or list(SYSTEMS)
+    systems = [name.strip() for name in only.split(",") if name.strip()] or list(MAIN)
     if unknown := [name for name in systems if name not in SYSTEMS]:
         raise ConfigError(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
     console = Console(stderr=True)
     config = find_recipe(recipe, 0)
+    keep_freed_memory()
     dataset = read(data)
     if not 2 <= folds <= len(dataset.seen) // 2:
         raise ConfigError(
@@ -177,6 +190,8 @@ def ablate(
             console.print,
         )
     print_ablation(rows)
+    if picture is not None:
+        draw(rows, picture)
 
 
 def export(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ from model.training.losses import classification_loss
 from model.training.selection import ValidationTask
 
 Found = Mapping[Hashable, FoldScores]
+System = Callable[["Fold"], Found]
 
 LINEAR_EPOCHS = (2, 4, 8)
 LINEAR_RATE = 3e-3
@@ -60,6 +62,7 @@ class Fold:
     Attributes:
         number: of the fold among those of its seed.
         folder: for states and for what MIM embedded.
+        views: of each training image, that everything but the baselines is trained on.
     """
 
     task: ValidationTask
@@ -70,6 +73,7 @@ class Fold:
     store: FeatureStore
     config: TrainingConfig
     folder: Path
+    views: int = VIEWS
 
     @cached_property
     def whole(self) -> dict[tuple[float, float], Tensor]:
@@ -133,7 +137,7 @@ class Fold:
 
     @cached_property
     def _training(self) -> TrainingSet:
-        return training_set(self.task.data, self.store, self.task.trained)
+        return training_set(self.task.data, self.store, self.task.trained, self.views)
 
     @cached_property
     def _scored(self) -> Features:
@@ -163,9 +167,11 @@ def _with_mim(
 
 
 def _eszsl(fold: Fold) -> Found:
-    photos, mirrored = torch.from_numpy(np.asarray(fold.store.pooled))
-    one_view, task = rooted(photos), fold.task
-    features = baseline_features(photos, mirrored)
+    task = fold.task
+    one_view = rooted(fold.store.read_pooled(np.arange(len(task.data.images))))
+    features = one_view.clone()
+    train = task.data.train
+    features[train] = baseline_features(*(fold.store.read_pooled(train, v) for v in range(VIEWS)))
     system = Eszsl(task.data, fold.space, features, task.trained)
     return {
         ridges: FoldScores.of(
@@ -180,10 +186,9 @@ def _linear(fold: Fold) -> Found:
     task = fold.task
     images = training_images(task.data, task.trained)
     labels = torch.from_numpy(columns_of(task.data.labels[images], task.classes)).repeat(VIEWS)
-    views = [rooted(view) for view in torch.from_numpy(np.asarray(fold.store.pooled))]
-    rows = torch.cat([view[images] for view in views])
+    rows = torch.cat([rooted(fold.store.read_pooled(images, view)) for view in range(VIEWS)])
     centre = rows.mean(dim=0)
-    scored = views[0][task.images]
+    scored = rooted(fold.store.read_pooled(task.images))
     prototypes = fold.prototypes[: len(fold.task.trained)]
     torch.manual_seed(fold.seed)
     head = torch.nn.Linear(rows.shape[1], prototypes.shape[1])
@@ -204,7 +209,38 @@ def _linear(fold: Fold) -> Found:
     return found
 
 
-SYSTEMS: dict[str, Callable[[Fold], Found]] = {
+def _variant(system: System, name: str, change: Callable[[Fold], Fold]) -> System:
+    """A system of a fold that was changed; what it caches lies apart."""
+    apart = "".join(c if c.isalnum() else "-" for c in name)
+
+    def scored(fold: Fold) -> Found:
+        changed = change(fold)
+        changed.folder = fold.folder / apart
+        changed.folder.mkdir(exist_ok=True)
+        return system(changed)
+
+    return scored
+
+
+def _hga(**changes: Any) -> Callable[[Fold], Fold]:
+    return lambda fold: _model(fold, hga=replace(fold.config.model.hga, **changes))
+
+
+def _mim(**changes: Any) -> Callable[[Fold], Fold]:
+    return lambda fold: _model(fold, mim=replace(fold.config.model.mim, **changes))
+
+
+def _exponent(value: float) -> Callable[[Fold], Fold]:
+    return lambda fold: _model(
+        fold, prototypes=replace(fold.config.model.prototypes, exponent=value)
+    )
+
+
+def _model(fold: Fold, **parts: Any) -> Fold:
+    return replace(fold, config=replace(fold.config, model=replace(fold.config.model, **parts)))
+
+
+SYSTEMS: dict[str, System] = {
     "umzero": lambda fold: _with_mim(fold, fold.whole),
     "without hga": lambda fold: _with_mim(fold, fold.first_order),
     "without mim": lambda fold: {key: _scored(fold, rows) for key, rows in fold.whole.items()},
@@ -212,3 +248,22 @@ SYSTEMS: dict[str, Callable[[Fold], Found]] = {
     "eszsl": _eszsl,
     "linear": _linear,
 }
+MAIN = tuple(SYSTEMS)
+
+# What else was tried: of the closed form alone, and of the whole.
+_CLOSED = {
+    "closed form: photographs alone": lambda fold: replace(fold, views=1),
+    "closed form: blocks 10 and 15": _hga(stages=("block10", "block15"), channels=(64, 64)),
+    "closed form: 48 channels": _hga(channels=(48, 48, 48)),
+    "closed form: 96 channels": _hga(channels=(96, 96, 96)),
+    "closed form: 2 iterations": _hga(iterations=2),
+    "closed form: 7 iterations": _hga(iterations=7),
+    "closed form: exponent 0.5": _exponent(0.5),
+    "closed form: exponent 0.7": _exponent(0.7),
+}
+_WHOLE = {
+    "umzero: MIM on blocks 10 13 15": _mim(stages=("block10", "block13", "block15")),
+    "umzero: MIM of two layers": _mim(layers=2),
+}
+SYSTEMS |= {n: _variant(SYSTEMS["without mim"], n, change) for n, change in _CLOSED.items()}
+SYSTEMS |= {n: _variant(SYSTEMS["umzero"], n, change) for n, change in _WHOLE.items()}

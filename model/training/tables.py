@@ -32,13 +32,13 @@ def print_ablation(rows: Sequence[Row]) -> None:
     scores = ("czsl", "u", "s", "h", "ausuc")
     for column in ("", "seeds", "CZSL", "U", "S", "H", "AUSUC", "over ESZSL: CZSL", "H"):
         table.add_column(column, justify="right" if column else "left")
-    for column in ("against UMZero: CZSL", "H"):
+    for column in (f"over {rows[0].system}: CZSL" if rows else "", "H"):
         table.add_column(column, justify="right")
     for row in rows:
         values = (f"{100 * row.summary[k]:.1f} ± {100 * row.deviation[k]:.1f}" for k in scores)
         differences = (
             "" if found is None else str(found[k])
-            for found in (row.over_baseline, row.over_whole)
+            for found in (row.over_baseline, row.over_first)
             for k in ("czsl", "h")
         )
         table.add_row(row.system, str(row.seeds), *values, *differences)

@@ -1,6 +1,7 @@
 """Folds over the seen classes: what is scored, what is chosen where, and what a difference is."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from model.data.read import read
 from model.data.types import ZeroShotData
 from model.metrics import czsl, gzsl
 from model.training import ablation
+from model.training.ablation_picture import draw
 from model.training.config import TrainingConfig
 from model.training.folds import (
     GAMMAS,
+    Difference,
     FoldScores,
     Result,
     folds,
@@ -166,6 +169,24 @@ def test_the_ablation_goes_on_from_its_log(
     for row in rows:
         assert row.seeds == 1
         assert 0 <= row.summary["czsl"] <= 1
-    assert rows[0].over_whole is None
+    assert rows[0].over_first is None
     assert rows[2].over_baseline is None
     assert rows[1].over_baseline is not None
+
+
+def test_the_picture_names_every_system_and_has_a_mark_for_each_difference(tmp_path: Path) -> None:
+    def row(system: str, found: dict[str, Difference] | None) -> ablation.Row:
+        return ablation.Row(system, 2, {}, {}, None, found)
+
+    differences = {"czsl": Difference(-0.01, -0.02, 0.005), "h": Difference(-0.03, -0.04, -0.02)}
+    rows = [row("umzero", None), row("without hga", differences), row("eszsl", differences)]
+    path = tmp_path / "docs" / "picture.svg"
+    draw(rows, path)
+
+    text = path.read_text()
+    ElementTree.fromstring(text)
+    for word in ("without hga", "eszsl", "CZSL", "over umzero, 2 deals"):
+        assert word in text
+    assert "<date" not in text
+    draw(rows, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == text
