@@ -18,10 +18,8 @@ from torch.utils.data import Dataset
 
 from model import preprocess
 from model.data.frames import frame
-from model.data.images import MAX_PIXELS
+from model.data.images import opened
 from model.data.types import ZeroShotData
-from model.errors import DatasetError, ImageError
-from model.image_file import decode
 
 SHARES = (0.2, 1.0)  # of the frame's area that the photograph takes, evenly by the logarithm
 BACKGROUNDS = 200  # photographs that the surroundings are made of
@@ -68,15 +66,3 @@ class Framed(Dataset[Tensor]):
     @cached_property
     def _backgrounds(self) -> list[Image.Image]:
         return [opened(path) for path in self._sources]
-
-
-def opened(path: Path) -> Image.Image:
-    """A data set's photograph.
-
-    Raises:
-        DatasetError: it can't be read or decoded; the message names it.
-    """
-    try:
-        return decode(path.read_bytes(), MAX_PIXELS)
-    except (OSError, ImageError) as error:
-        raise DatasetError(f"{path} can't be used: {error}") from error

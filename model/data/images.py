@@ -1,4 +1,4 @@
-"""Which image files can be decoded: the check before hours of work."""
+"""A data set's image files: which can be decoded, the check before hours of work; and decoded."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from model.data.problems import Problems
-from model.image_file import FORMATS
+from model.errors import DatasetError, ImageError
+from model.image_file import FORMATS, decode
 
 MAX_PIXELS = 100_000_000
 
@@ -19,6 +20,18 @@ def check_images(paths: Sequence[Path], problems: Problems) -> None:
         for path, complaint in zip(paths, pool.map(_complaint, paths), strict=True):
             if complaint:
                 problems.add(f"{problems.relative(path)} {complaint}")
+
+
+def opened(path: Path) -> Image.Image:
+    """A data set's photograph.
+
+    Raises:
+        DatasetError: it can't be read or decoded; the message names it.
+    """
+    try:
+        return decode(path.read_bytes(), MAX_PIXELS)
+    except (OSError, ImageError) as error:
+        raise DatasetError(f"{path} can't be used: {error}") from error
 
 
 def _complaint(path: Path) -> str | None:

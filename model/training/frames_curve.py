@@ -16,8 +16,8 @@ from PIL import Image
 
 from model import look, preprocess
 from model.bundle import Bundle
-from model.data.augment import opened
 from model.data.frames import frame
+from model.data.images import opened
 from model.data.types import ZeroShotData
 from model.errors import ConfigError, DatasetError
 from model.metrics import czsl
