@@ -157,17 +157,18 @@ def ablate(
 ) -> None:
     """Compare UMZero with itself less one part, and with simpler systems, on seen classes alone."""
     from model.data.read import read
+    from model.training.ablation import KNOWN
     from model.training.ablation import ablate as run
     from model.training.ablation_picture import draw
     from model.training.memory import keep_freed_memory
     from model.training.recipes import recipe as find_recipe
     from model.training.run import attribute_space
-    from model.training.systems import MAIN, SYSTEMS
+    from model.training.systems import SYSTEMS
     from model.training.tables import print_ablation
 
-    systems = [name.strip() for name in only.split(",") if name.strip()] or list(MAIN)
-    if unknown := [name for name in systems if name not in SYSTEMS]:
-        raise ConfigError(f"no system is called {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+    systems = [name.strip() for name in only.split(",") if name.strip()] or list(SYSTEMS)
+    if unknown := [name for name in systems if name not in KNOWN]:
+        raise ConfigError(f"no system is called {unknown[0]!r}; there are {', '.join(KNOWN)}")
     console = Console(stderr=True)
     config = find_recipe(recipe, 0)
     keep_freed_memory()

@@ -18,8 +18,10 @@ from model.training.features import Progress, extract
 from model.training.folds import Difference, Result, folds, paired_difference
 from model.training.heads import fresh_network
 from model.training.systems import SYSTEMS, Fold
+from model.training.variants import VARIANTS
 
 BASELINE = "eszsl"
+KNOWN = SYSTEMS | VARIANTS
 DIGITS = 4  # of an accuracy in the log
 
 
@@ -76,7 +78,7 @@ def ablate(
         for number, task in enumerate(folds(data, count, seed)):
             fold = Fold(task, number, seed, data, space, store, config, folder)
             for system in missing:
-                found[system].append(SYSTEMS[system](fold))
+                found[system].append(KNOWN[system](fold))
                 report(f"seed {seed}, fold {number + 1} of {count}: {system}")
         for system in missing:
             result = Result.chosen(found[system])

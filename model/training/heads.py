@@ -101,13 +101,6 @@ class GlobalHead:
 
 
 @torch.no_grad()
-def scale_visual_tokens(network: UMZero, features: Features) -> None:
-    """See `MIM.scale_visual_tokens`."""
-    assert network.mim is not None
-    network.mim.scale_visual_tokens(features.maps)
-
-
-@torch.no_grad()
 def fit_attribute_head(network: UMZero, training: TrainingSet, ridge: float = 1.0) -> None:
     """Regress the sheets' values on the embedding, for the attribute scores of an image.
 

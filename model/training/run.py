@@ -37,7 +37,6 @@ from model.training.heads import (
     GlobalHead,
     fit_attribute_head,
     fresh_network,
-    scale_visual_tokens,
     training_set,
 )
 from model.training.history import read_history
@@ -163,7 +162,7 @@ def _fit(
     training = training_set(run.data, store, run.data.seen)
     GlobalHead(network, training).fit(choice.image_ridge, choice.class_ridge)
     if network.mim is not None:
-        scale_visual_tokens(network, training.features)
+        network.mim.scale_visual_tokens(training.features.maps)
         network.mim_weight.fill_(choice.mim_weight)
         with events.of("final") as watch:
             train_mim(

@@ -25,7 +25,6 @@ from model.training.heads import (
     columns_of,
     global_embedding,
     mim_embedding,
-    scale_visual_tokens,
     training_set,
 )
 from model.training.history import Watch
@@ -144,7 +143,9 @@ def choose(
     ridges = (best.image_ridge, best.class_ridge)
     head.fit(*ridges)
     whole = global_embedding(network, scored)
-    scale_visual_tokens(network, training.features)
+    network.mim.scale_visual_tokens(training.features.maps)
+
+    weights = [w for w in config.mim.weights if w >= LEAST_WEIGHT] or config.mim.weights
 
     def after_epoch(epoch: int, loss: float) -> list[dict[str, float]]:
         local = mim_embedding(network, scored)
@@ -154,7 +155,7 @@ def choose(
                 epochs=epoch,
                 mim_weight=weight,
             )
-            for weight in config.mim.weights
+            for weight in weights
         ]
         report(f"MIM, epoch {epoch}, loss {loss:.3f}: {max(choices, key=lambda c: c.merit)}")
         return [asdict(choice) for choice in choices]
@@ -174,8 +175,7 @@ def choose(
         ),
         watch,
     )
-    candidates = [Choice(**choice) for record in records for choice in record]
-    return settled([c for c in candidates if c.mim_weight >= LEAST_WEIGHT] or candidates)
+    return settled([Choice(**choice) for record in records for choice in record])
 
 
 def settled(candidates: Sequence[Choice]) -> Choice:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +37,6 @@ from model.training.heads import (
     fresh_network,
     global_embedding,
     mim_embedding,
-    scale_visual_tokens,
     training_images,
     training_set,
 )
@@ -105,7 +103,8 @@ class Fold:
     def _train_mim(self, config: TrainingConfig, cached: Path) -> None:
         network, training = self._network(config.model), self._training
         network.prototype_unit.start_from_classes(training.class_attributes)
-        scale_visual_tokens(network, training.features)
+        assert network.mim is not None
+        network.mim.scale_visual_tokens(training.features.maps)
         embedded: list[F32] = []
         state = cached.with_suffix(".safetensors")
         state.unlink(missing_ok=True)  # what earlier epochs embedded is not in it
@@ -209,37 +208,6 @@ def _linear(fold: Fold) -> Found:
     return found
 
 
-def _variant(system: System, name: str, change: Callable[[Fold], Fold]) -> System:
-    """A system of a fold that was changed; what it caches lies apart."""
-    apart = "".join(c if c.isalnum() else "-" for c in name)
-
-    def scored(fold: Fold) -> Found:
-        changed = change(fold)
-        changed.folder = fold.folder / apart
-        changed.folder.mkdir(exist_ok=True)
-        return system(changed)
-
-    return scored
-
-
-def _hga(**changes: Any) -> Callable[[Fold], Fold]:
-    return lambda fold: _model(fold, hga=replace(fold.config.model.hga, **changes))
-
-
-def _mim(**changes: Any) -> Callable[[Fold], Fold]:
-    return lambda fold: _model(fold, mim=replace(fold.config.model.mim, **changes))
-
-
-def _exponent(value: float) -> Callable[[Fold], Fold]:
-    return lambda fold: _model(
-        fold, prototypes=replace(fold.config.model.prototypes, exponent=value)
-    )
-
-
-def _model(fold: Fold, **parts: Any) -> Fold:
-    return replace(fold, config=replace(fold.config, model=replace(fold.config.model, **parts)))
-
-
 SYSTEMS: dict[str, System] = {
     "umzero": lambda fold: _with_mim(fold, fold.whole),
     "without hga": lambda fold: _with_mim(fold, fold.first_order),
@@ -248,22 +216,3 @@ SYSTEMS: dict[str, System] = {
     "eszsl": _eszsl,
     "linear": _linear,
 }
-MAIN = tuple(SYSTEMS)
-
-# What else was tried: of the closed form alone, and of the whole.
-_CLOSED = {
-    "closed form: photographs alone": lambda fold: replace(fold, views=1),
-    "closed form: blocks 10 and 15": _hga(stages=("block10", "block15"), channels=(64, 64)),
-    "closed form: 48 channels": _hga(channels=(48, 48, 48)),
-    "closed form: 96 channels": _hga(channels=(96, 96, 96)),
-    "closed form: 2 iterations": _hga(iterations=2),
-    "closed form: 7 iterations": _hga(iterations=7),
-    "closed form: exponent 0.5": _exponent(0.5),
-    "closed form: exponent 0.7": _exponent(0.7),
-}
-_WHOLE = {
-    "umzero: MIM on blocks 10 13 15": _mim(stages=("block10", "block13", "block15")),
-    "umzero: MIM of two layers": _mim(layers=2),
-}
-SYSTEMS |= {n: _variant(SYSTEMS["without mim"], n, change) for n, change in _CLOSED.items()}
-SYSTEMS |= {n: _variant(SYSTEMS["umzero"], n, change) for n, change in _WHOLE.items()}

@@ -13,7 +13,7 @@ from model.training import run
 from model.training.config import TrainingConfig
 from model.training.features import Progress
 from model.training.history import read_history
-from model.training.selection import out_of_patience
+from model.training.selection import LEAST_WEIGHT, out_of_patience
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,11 @@ def test_a_choice_that_does_not_improve_stops_and_is_the_same_when_it_is_asked_a
     first = choose()
     assert first["epochs"] == 2  # as good as the first one, and trained for longer
     assert sum(line.startswith("MIM, epoch") for line in told) == 2
-    assert len(read_history(training.folder / "validation.safetensors")) == 2
+    history = read_history(training.folder / "validation.safetensors")
+    assert len(history) == 2
+    # What can't be taken is not tried either.
+    weights = [choice["mim_weight"] for epoch in history for choice in epoch.record]
+    assert min(weights) == LEAST_WEIGHT > min(small_config.mim.weights)
 
     (training.folder / "choice.json").unlink()  # as if killed before it was written
     assert choose() == first
