@@ -79,8 +79,8 @@ class ModelConfig:
             "mim": MIMConfig,
             "prototypes": PrototypeConfig,
         }
-        if set(data) != {*parts, "foreground"}:
-            expected = sorted({*parts, "foreground"})
+        expected = sorted({*parts, "foreground"})
+        if sorted(data) != expected:
             raise ConfigError(f"network config has keys {sorted(data)}, expected {expected}")
         fine, coarse = data["foreground"]
         read = {key: _read(kind, data[key]) for key, kind in parts.items()}
