@@ -1,8 +1,9 @@
 """`embed.onnx` -> `embed.int8.onnx`: the backbone in 8 bits, the heads as they are.
 
 Static QDQ quantisation: uint8 activations with the ranges seen on real photographs (MinMax), int8
-weights with a scale for each output channel. ONNX Runtime fuses the pairs into QLinearConv and
-QLinearAdd; a ReLU6 becomes the range of the convolution before it and disappears.
+weights with a scale for each output channel; biases make up for what rounding the weights shifts.
+ONNX Runtime fuses the pairs into QLinearConv and QLinearAdd; a ReLU6 becomes the range of the
+convolution before it and disappears.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from onnxruntime.quantization import (
 
 from model.errors import ParityError
 from model.export.backbone_graph import backbone_nodes
+from model.export.bias_correction import correct_biases
 from model.runtime.base import F32, U8
 
 INT8 = "embed.int8.onnx"
@@ -32,11 +34,11 @@ IN_FLOAT = 3  # EfficientNet-Lite's stem and first block
 PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 
 
-def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
+def quantise(source: Path, target: Path, images: U8) -> None:
     """Write the int8 graph of an exported `embed.onnx`.
 
     Args:
-        images: (S, S, 3) each, photographs like those that will be served; about a hundred.
+        images: (B, S, S, 3), photographs like those that will be served; about a hundred.
 
     Raises:
         ParityError: the graph has no convolution in its backbone that can be quantised.
@@ -46,6 +48,9 @@ def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
     # Runtime's own preparation would do; without this mark it warns on every call.
     model.metadata_props.add(key=PREPARED[0], value=PREPARED[1])
     nodes = quantised_nodes(model)
+    ranges = _weight_ranges(model, nodes)
+    correct_biases(model, ranges, images)
+    weights_of = {node.name: node.input[1] for node in model.graph.node if node.name in ranges}
     quantize_static(
         model,
         target,
@@ -57,7 +62,12 @@ def quantise(source: Path, target: Path, images: Iterable[U8]) -> None:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        extra_options={"TensorQuantOverrides": _weight_ranges(model, nodes)},
+        extra_options={
+            "TensorQuantOverrides": {
+                weights_of[node]: [{"axis": 0, "rmin": -float(r), "rmax": float(r)} for r in limits]
+                for node, limits in ranges.items()
+            }
+        },
     )
 
 
@@ -109,14 +119,11 @@ def range_without_overflow(weights: F32) -> F32:
     return result
 
 
-def _weight_ranges(model: Any, names: list[str]) -> dict[str, list[dict[str, float]]]:
-    """`range_without_overflow` of each convolution, as onnxruntime's overrides."""
+def _weight_ranges(model: Any, names: list[str]) -> dict[str, F32]:
+    """{convolution: its `range_without_overflow`}."""
     constants = {item.name: item for item in model.graph.initializer}
     return {
-        node.input[1]: [
-            {"axis": 0, "rmin": -float(limit), "rmax": float(limit)}
-            for limit in range_without_overflow(to_array(constants[node.input[1]]))
-        ]
+        node.name: range_without_overflow(to_array(constants[node.input[1]]))
         for node in model.graph.node
         if node.op_type == "Conv" and node.name in names
     }

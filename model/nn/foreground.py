@@ -37,12 +37,12 @@ class Foreground(nn.Module):
 
 
 def _squared_distances(feature_map: Tensor, border: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h w): from the mean of the border's features."""
+    """(B, C, h, w) -> (B, 1, h w): from the mean of the border's features."""
     tokens = feature_map.flatten(2)
     difference = tokens - tokens @ border
     # As a product: a sum over rows is slow in ONNX Runtime.
     ones = tokens.new_ones(1, tokens.shape[1])
-    return (ones @ (difference * difference)).squeeze(1)
+    return ones @ (difference * difference)
 
 
 def _border(grid: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ Source: Li et al., "Towards Faster Training of Global Covariance Pooling Network
 Matrix Square Root Normalization" (iSQRT-COV), CVPR 2018, arXiv:1712.01034.
 """
 
+from collections.abc import Iterable
 from itertools import groupby
 
 import torch
@@ -54,13 +55,14 @@ def newton_schulz(matrices: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
         (..., C, C), approximately the root R, and the same, approximately its inverse Z, which
         satisfies R = matrices @ Z exactly.
     """
-    diagonal = 1.5 * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    inverse_root = diagonal - 0.5 * matrices
+    # All but `matrices` is twice what the source has: one operator less, and no other rounding.
+    diagonal = 3 * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    inverse_root = diagonal - matrices
     root = matrices @ inverse_root
     for _ in range(iterations - 1):
-        step = diagonal - 0.5 * (inverse_root @ root)
-        root, inverse_root = root @ step, step @ inverse_root
-    return root, inverse_root
+        step = diagonal - 0.25 * (inverse_root @ root)
+        root, inverse_root = 0.5 * (root @ step), 0.5 * (step @ inverse_root)
+    return 0.5 * root, 0.5 * inverse_root
 
 
 def upper_triangle(matrices: Tensor) -> Tensor:
@@ -79,21 +81,28 @@ def upper_triangle(matrices: Tensor) -> Tensor:
     return triangle
 
 
-def pooled_covariances(tokens: Tensor, iterations: int) -> Tensor:
-    """(..., C, N), C channels at N positions -> (..., C (C + 1) / 2) unit rows: second-order
+def pooled_covariances(roots: Tensor) -> Tensor:
+    """(..., C, C), from `covariance_root` -> (..., C (C + 1) / 2) unit rows: second-order
     statistics, comparable by their inner products."""
-    return unit_rows(upper_triangle(covariance_root(tokens, iterations)))
+    return unit_rows(upper_triangle(roots))
+
+
+def _neighbours_in_one(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """(B, stages, ...) each, neighbours of the same shape side by side: many small operators cost
+    more than few large ones."""
+    return [torch.cat(list(same), dim=1) for _, same in groupby(tensors, key=lambda t: t.shape[2:])]
 
 
 class Reduction(nn.Module):
-    """Fewer channels: a map (B, C, h, w) -> tokens (B, reduced, h w)."""
+    """Fewer channels: a map (B, C, h, w) -> tokens (B, 1, reduced, h w)."""
 
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, reduced, bias=False)
 
     def forward(self, feature_map: Tensor) -> Tensor:
-        return functional.conv2d(feature_map, self.linear.weight[:, :, None, None]).flatten(2)
+        reduced = functional.conv2d(feature_map, self.linear.weight[:, :, None, None])
+        return reduced.reshape(-1, 1, reduced.shape[1], reduced.shape[2] * reduced.shape[3])
 
     @torch.no_grad()
     def start_from_pca(self, feature_maps: Tensor) -> None:
@@ -137,12 +146,8 @@ class HGA(nn.Module):
     def vectors(self, maps: dict[str, Tensor]) -> Tensor:
         """The stages' unit vectors side by side, (B, width)."""
         tokens = [self.reductions[stage](maps[stage]) for stage in self.stages]
-        # Neighbours of the same shape in one go: many small operators cost more than large ones.
-        together = (
-            torch.stack(list(same), dim=1)  # (B, stages, C, N)
-            for _, same in groupby(tokens, key=lambda t: t.shape[1:])
-        )
-        rows = [pooled_covariances(group, self.iterations).flatten(1) for group in together]
+        roots = [covariance_root(t, self.iterations) for t in _neighbours_in_one(tokens)]
+        rows = [pooled_covariances(r).flatten(1) for r in _neighbours_in_one(roots)]
         return torch.cat(rows, dim=-1)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:

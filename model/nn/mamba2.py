@@ -1,14 +1,14 @@
 """One Mamba-2 block: projections, a short causal convolution, state space duality, a gated norm.
 
 With two directions, a second block reads the sequence from its end, and both answers are added:
-one projection feeds both, and each keeps convolution, decays, B and C of its own.
+one projection feeds both, and each keeps convolution, decays, B and C of its own. All stays in the
+sequence's order; the second direction looks the other way instead.
 
 Source: Dao and Gu, ICML 2024, arXiv:2405.21060, figure 6 (the block with parallel projections);
 two directions as in Zhu et al., "Vision Mamba", ICML 2024, arXiv:2401.09417.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,9 +24,9 @@ DECAY_RANGE = (1.0, 16.0)  # of -A at the start of training
 
 
 class _Parts(NamedTuple):
-    """Directions side by side, each in its own order; `heads` and `groups` count all of them."""
+    """Directions side by side; `heads` and `groups` count all of them."""
 
-    z: Tensor  # (B, N, directions * inner), the gate, in the sequence's order
+    z: Tensor  # (B, N, directions * inner), the gate
     x: Tensor  # (B, N, heads, head_width)
     dt: Tensor  # (B, N, heads), > 0
     A: Tensor  # (heads,), < 0
@@ -94,8 +94,8 @@ class Mamba2(nn.Module):
         """What follows `project_in`: (B, N, rows) -> (B, N, width)."""
         parts = self._parts(projected)
         skipped = parts.x.flatten(2) * self.D.repeat_interleave(self.head_width).to(parts.x.dtype)
-        y = ssd_auto(*parts[1:], self.chunk).flatten(2) + skipped
-        y = self._in_own_order(y.chunk(self.directions, dim=-1))
+        backward = (self.directions - 1) * self.groups
+        y = ssd_auto(*parts[1:], self.chunk, backward).flatten(2) + skipped
         gated = (y * functional.silu(parts.z)).reshape(*y.shape[:2], self.directions, self.inner)
         outputs: Tensor = self.project_out(self.norm(gated).flatten(2))
         return outputs
@@ -103,14 +103,12 @@ class Mamba2(nn.Module):
     def _parts(self, projected: Tensor) -> _Parts:
         batch, count, _ = projected.shape
         ways, shared = self.directions, self.groups * self.state
-        z, *read = torch.split(
-            projected, [ways * self.inner, *[self.mixed] * ways, *[self.heads] * ways], dim=-1
-        )
-        mixed = functional.silu(self._convolve(self._in_own_order(read[:ways])))
+        sizes = [ways * self.inner, ways * self.mixed, ways * self.heads]
+        z, mixed, dt = torch.split(projected, sizes, dim=-1)
+        mixed = functional.silu(self._convolve(mixed))
         x, B, C = torch.split(
             mixed.reshape(batch, count, ways, self.mixed), [self.inner, shared, shared], dim=-1
         )
-        dt = self._in_own_order(read[ways:])
         return _Parts(
             z,
             x.reshape(batch, count, ways * self.heads, self.head_width),
@@ -124,15 +122,23 @@ class Mamba2(nn.Module):
     def _convolve(self, mixed: Tensor) -> Tensor:
         """(B, N, channels) -> (B, N, channels), as an image of one row: inference engines have
         their fast kernels for those."""
-        taps = self.convolution.weight[:, :, None]
-        image = functional.pad(mixed[:, None].permute(0, 3, 1, 2), (taps.shape[-1] - 1, 0))
-        convolved = functional.conv2d(image, taps, self.convolution.bias, groups=len(taps))
+        taps = self.convolution.weight  # (channels, 1, conv)
+        others = taps.shape[-1] - 1
+        # One convolution for both: tokens before in the first half, tokens behind in the second.
+        padded = [functional.pad(taps[: self.mixed], (0, others * (self.directions - 1)))]
+        if self.directions == 2:
+            padded.append(functional.pad(taps[self.mixed :].flip(2), (others, 0)))
+        image = mixed[:, None].permute(0, 3, 1, 2)
+        if self.directions == 1:
+            image = functional.pad(image, (others, 0))
+        convolved = functional.conv2d(
+            image,
+            torch.cat(padded)[:, :, None],
+            self.convolution.bias,
+            padding=(0, others * (self.directions - 1)),
+            groups=len(taps),
+        )
         return convolved.permute(0, 2, 3, 1).squeeze(1)
-
-    def _in_own_order(self, ways: Sequence[Tensor]) -> Tensor:
-        """One (B, N, channels) a direction, from the sequence's order to each direction's, or
-        back -> side by side."""
-        return torch.cat([ways[0], *(way.flip(1) for way in ways[1:])], dim=-1)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ are the attribute maps.
 B images, N positions, T attribute tokens, A attributes, W width.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -41,14 +40,9 @@ class BidirectionalMamba(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """The parts of a sequence, (B, L_i, W) each -> (B, sum of L_i, W).
-
-        A part of batch size 1, but for the first, stands in every image's sequence, and is
-        projected but once (in an exported graph, where it is a constant, never).
-        """
-        projected = [self.block.project_in(self.norm(part)) for part in parts]
-        result: Tensor = _in_one(parts) + self.dropout(self.block.mix(_in_one(projected)))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, W) -> (B, L, W)."""
+        result: Tensor = tokens + self.dropout(self.block(self.norm(tokens)))
         return result
 
 
@@ -133,11 +127,15 @@ class MIM(nn.Module):
         summed = sum(tokens(maps[stage]) for stage, tokens in self.visual.items())
         assert isinstance(summed, Tensor)
         visual = summed.flatten(2).transpose(1, 2) + self.positions  # (B, N, W)
-        batch, count = visual.shape[0], visual.shape[1]
-        parts = [self.dropout(visual), self.attribute_tokens[None]]
+        count = visual.shape[1]
+        # A sum with zeros for the other kind's places: repeating the attribute tokens for each
+        # image would take an exported graph more operators.
+        tokens = functional.pad(self.dropout(visual), (0, 0, 0, len(self.attribute_tokens)))
+        tokens = tokens + functional.pad(self.attribute_tokens, (0, 0, count, 0))
         for layer in self.layers:
-            parts = [layer(*parts)]
-        visual, semantic = self.norm(parts[0][:, :count]), self.norm(parts[0][:, count:])
+            tokens = layer(tokens)
+        # Not the norm first: ONNX Runtime would draw the residual into it, and be slower.
+        visual, semantic = self.norm(tokens[:, :count]), self.norm(tokens[:, count:])
 
         # A key for each position besides would add nothing: a query can hold their product.
         similarity = self.query(semantic) @ visual.transpose(1, 2)  # (B, T, N)
@@ -148,12 +146,7 @@ class MIM(nn.Module):
         read = functional.pad(self.read, (0, 0, 0, 1))[self.attribute_at]
         slots = (fused[:, :, None] @ read.mT).flatten(1)  # (B, T slots)
         attributes = slots.index_select(1, self.slot_of)  # (B, A)
-        return Interaction(attributes, weights.reshape(batch, -1, *self.grid))
-
-
-def _in_one(parts: Sequence[Tensor]) -> Tensor:
-    batch = parts[0].shape[0]
-    return torch.cat([parts[0], *(part.expand(batch, -1, -1) for part in parts[1:])], dim=1)
+        return Interaction(attributes, weights.unflatten(2, self.grid))
 
 
 def _slots(tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:

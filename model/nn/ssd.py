@@ -6,7 +6,8 @@
 is the same as y = W (dt x) with W[t, s] = (C_t . B_s) exp(sum_{s < k <= t} dt_k A) for s <= t, a
 matrix of L x L for each head. Within a chunk the matrix is used; between chunks only states pass.
 
-Source: Dao and Gu, ICML 2024, arXiv:2405.21060, section 6.
+Source: Dao and Gu, ICML 2024, arXiv:2405.21060, section 6. Heads that read a sequence from its end
+have the transposed pattern, s >= t, as in Hwang et al., "Hydra", NeurIPS 2024, arXiv:2407.09941.
 
 Letters, as in the paper:
     x   what flows in, (b, L, heads, headdim)        y   what comes out, the same shape
@@ -18,13 +19,17 @@ Letters, as in the paper:
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
+def ssd(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64, backward: int = 0
+) -> Tensor:
     """Scan a sequence with a state that decays; no skip (D), no gate.
 
     Args:
@@ -34,6 +39,7 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64)
         B: (b, L, groups, state); groups divides heads.
         C: (b, L, groups, state).
         chunk: the longest piece that is done as one matrix; L up to it needs no states at all.
+        backward: how many of the groups, the last ones, are scanned from the sequence's end.
 
     Returns:
         y, (b, L, heads, headdim), in x's dtype; half precision is computed in float32.
@@ -44,18 +50,44 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64)
     _check(x, dt, A, B, C)
     if chunk < 1:
         raise ValueError(f"ssd got chunk {chunk}; it must be at least 1")
+    if not 0 <= backward <= B.shape[2]:
+        raise ValueError(f"ssd got backward {backward} of {B.shape[2]} groups")
     exact = torch.promote_types(x.dtype, torch.float32)
     result_dtype = x.dtype
     x, dt, A, B, C = (tensor.to(exact) for tensor in (x, dt, A, B, C))
-    is_short = x.shape[1] <= chunk
-    y = _one_chunk(x, dt, A, B, C) if is_short else _chunks(x, dt, A, B, C, q=chunk)
-    return y.to(result_dtype)
+    if x.shape[1] <= chunk:
+        return _one_chunk(x, dt, A, B, C, backward).to(result_dtype)
+    return in_scanning_order(partial(_chunks, q=chunk), x, dt, A, B, C, backward).to(result_dtype)
 
 
-def _one_chunk(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+def in_scanning_order(
+    scan: Callable[..., Tensor],
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    backward: int,
+) -> Tensor:
+    """`scan`, which knows but one direction, on sequences of which the last `backward` groups (as
+    in `ssd`) are turned around before and after."""
+    groups = B.shape[2]
+    x, dt, B, C = (_turned(tensor, backward, groups) for tensor in (x, dt, B, C))
+    return _turned(scan(x, dt, A, B, C), backward, groups)
+
+
+def _turned(tensor: Tensor, backward: int, groups: int) -> Tensor:
+    """(b, L, heads or groups, ...), the last groups' share from its end."""
+    if backward == 0:
+        return tensor
+    first = tensor.shape[2] // groups * (groups - backward)
+    return torch.cat([tensor[:, :, :first], tensor[:, :, first:].flip(1)], dim=2)
+
+
+def _one_chunk(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backward: int = 0) -> Tensor:
     length, heads, groups = x.shape[1], x.shape[2], B.shape[2]
-    scores = (C.transpose(1, 2) @ B.permute(0, 2, 3, 1)).tril()  # (b, groups, L, L)
-    decays = _decays((dt * A).transpose(1, 2))
+    scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (b, groups, L, L)
+    decays = _decays((dt * A).transpose(1, 2), heads // groups * backward)
     decays = decays.reshape(-1, groups, heads // groups, length, length)
     weights = (scores[:, :, None] * decays).flatten(1, 2)  # (b, heads, L, L)
     y: Tensor = (weights @ (x * dt[..., None]).transpose(1, 2)).transpose(1, 2)
@@ -103,22 +135,35 @@ def _states_before(added: Tensor, totals: Tensor) -> Tensor:
         (b, c, heads, state, headdim); the first is 0.
     """
     b, c, heads, state, headdim = added.shape
-    decays = _decays(totals.transpose(1, 2)).tril().to(added.dtype)  # (b, heads, c, c)
+    decays = _decays(totals.transpose(1, 2)).to(added.dtype)  # (b, heads, c, c)
     flat = added.transpose(1, 2).reshape(b, heads, c, state * headdim)
     after = (decays @ flat).reshape(b, heads, c, state, headdim).transpose(1, 2)
     return torch.cat([torch.zeros_like(added[:, :1]), after[:, :-1]], dim=1)
 
 
-def _decays(logarithms: Tensor) -> Tensor:
-    """(..., n) logarithms of each step's decay -> (..., n, n), [t, s] = exp(sum_{s < k <= t}) for
-    s <= t, and some number up to 1 above the diagonal.
+def _decays(logarithms: Tensor, backward: int = 0) -> Tensor:
+    """(..., heads, n) logarithms of each step's decay -> (..., heads, n, n): [t, s] is
+    exp(sum_{s < k <= t}) for s <= t, else 0; for the last `backward` heads exp(sum_{t <= k < s})
+    for s >= t, else 0.
 
-    The sums are differences of running totals, which cancel: hence float64. Above the diagonal they
-    would be positive, their exponentials overflow, and the gradients be NaN.
+    The sums are differences of running totals, which cancel: hence float64.
     """
-    totals = logarithms.to(torch.float64).cumsum(dim=-1)
+    heads, n = logarithms.shape[-2:]
+    turns = torch.arange(heads, device=logarithms.device) >= heads - backward
+    exact = logarithms.to(torch.float64)
+    totals = exact.cumsum(dim=-1)
+    if backward:
+        # Backwards, [t, s] is a difference of totals without the last step, the other way round.
+        totals = torch.where(turns[:, None], exact - totals, totals)
     sums = (totals[..., :, None] - totals[..., None, :]).to(logarithms.dtype)
-    return sums.clamp(max=0).exp()
+    return (sums + _reach(turns, n).to(sums)).exp()
+
+
+def _reach(turns: Tensor, n: int) -> Tensor:
+    """(heads, n, n): 0 where a head's position t reads s, -inf where not. Added before the
+    exponential, which could overflow there and make the gradients NaN."""
+    later = torch.full((n, n), -math.inf, device=turns.device).triu(1)
+    return torch.where(turns[:, None, None], later.mT, later)
 
 
 def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.errors import BackendUnavailable
-from model.nn.ssd import ssd
+from model.nn.ssd import in_scanning_order, ssd
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +28,22 @@ def fused_available() -> bool:
     return torch.cuda.is_available() and _fused_kernel() is not None
 
 
-def ssd_auto(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
+def ssd_auto(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64, backward: int = 0
+) -> Tensor:
     """`model.nn.ssd.ssd` by the fastest means that computes it; the same shapes and errors.
 
     The fused kernel takes tensors on CUDA, in float32 (its products are TF32), float16 or bfloat16,
     when mamba-ssm is installed and no graph is being exported or traced.
     """
     if _is_fusible(x) and _fused_kernel() is not None:
-        return ssd_fused(x, dt, A, B, C, chunk)
-    return ssd(x, dt, A, B, C, chunk)
+        return ssd_fused(x, dt, A, B, C, chunk, backward)
+    return ssd(x, dt, A, B, C, chunk, backward)
 
 
-def ssd_fused(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64) -> Tensor:
+def ssd_fused(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int = 64, backward: int = 0
+) -> Tensor:
     """`model.nn.ssd.ssd` by mamba-ssm's kernel; `chunk` is rounded up to a power of two.
 
     Raises:
@@ -52,18 +56,16 @@ def ssd_fused(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int
             "or use model.nn.ssd.ssd, which computes the same"
         )
     power_of_two = 1 << max(chunk - 1, 1).bit_length()
-    return kernel(
-        x,
-        dt.float(),
-        A.float(),
-        B.to(x.dtype),
-        C.to(x.dtype),
-        min(max(power_of_two, _SMALLEST_CHUNK), _LARGEST_CHUNK),
+    scan = functools.partial(
+        kernel,
+        chunk_size=min(max(power_of_two, _SMALLEST_CHUNK), _LARGEST_CHUNK),
         D=None,
         z=None,
         dt_bias=None,
         dt_softplus=False,
     )
+    B, C = B.to(x.dtype), C.to(x.dtype)
+    return in_scanning_order(scan, x, dt.float(), A.float(), B, C, backward)
 
 
 def _is_fusible(x: Tensor) -> bool:

@@ -28,18 +28,18 @@ def _inputs(length, groups, dtype):
 
 
 @pytest.mark.parametrize("length", [1, 63, 77, 130, 512])
-@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("groups", "backward"), [(1, 0), (4, 0), (4, 2)])
 # The kernel's products are TF32 in float32: 10 bits of mantissa, as float16 has.
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 5e-3), (torch.float16, 5e-3), (torch.bfloat16, 4e-2)]
 )
 def test_the_fused_kernel_and_the_reference_agree_in_values_and_gradients(
-    length, groups, dtype, tolerance
+    length, groups, backward, dtype, tolerance
 ):
     fused_inputs = _inputs(length, groups, dtype)
     exact_inputs = [tensor.detach().double().requires_grad_() for tensor in fused_inputs]
-    actual = ssd_fused(*fused_inputs, chunk=64)
-    expected = ssd(*exact_inputs)
+    actual = ssd_fused(*fused_inputs, chunk=64, backward=backward)
+    expected = ssd(*exact_inputs, backward=backward)
     assert actual.dtype == dtype
     weights = torch.randn(actual.shape, generator=torch.Generator().manual_seed(1)).cuda()
     pairs = {"y": (actual, expected)}

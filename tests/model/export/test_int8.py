@@ -14,8 +14,10 @@ from model.data.read import read
 from model.data.types import ZeroShotData
 from model.errors import DatasetError, WeightsError
 from model.export.int8 import calibration_images, check_data, write_int8
-from model.export.precision import compare
+from model.export.precision import compare, scores_of_halves
+from model.metrics import best_gamma, gzsl
 from model.runtime.onnx_backend import OnnxBackend
+from model.training.baseline import Scores
 from model.training.config import TrainingConfig
 from model.training.features import Progress, extract
 from model.training.run import TrainingRun, train
@@ -71,7 +73,24 @@ def test_equal_graphs_score_equally_and_as_training_does(
     assert found.photographs == len(validation_task(data).images)
     # Training caches maps as float16.
     assert found.fp32.czsl == pytest.approx(choice.czsl, abs=0.051)
-    assert found.fp32.h == pytest.approx(choice.h, abs=0.051)
+    # Training's gamma was chosen on the photographs that it scores.
+    assert 0 < found.fp32.h < choice.h + 0.051
+
+
+def test_a_graph_is_scored_at_a_gamma_chosen_on_other_photographs(data: ZeroShotData) -> None:
+    task = validation_task(data)
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((len(task.truth), len(task.classes))).astype(np.float32)
+    # Every photograph surely right, but for gamma, and gamma sure in every half.
+    sure = 20.0 * (task.truth[:, None] == np.arange(len(task.classes))) + 8.0 * task.is_seen
+    found = scores_of_halves({"fp32": logits + sure, "int8": logits + sure}, task)
+    assert found["fp32"] == found["int8"] == Scores(1, 1, 1, 1)
+    # Noise alone: what is best on half of the photographs is as good as any on the other.
+    found = scores_of_halves({"fp32": logits, "int8": -logits}, task)
+    flattered = gzsl(
+        logits, task.truth, task.is_seen, best_gamma(logits, task.truth, task.is_seen)
+    )[2]
+    assert found["fp32"].h < flattered
 
 
 def test_what_is_written_can_be_loaded_and_stays_close(

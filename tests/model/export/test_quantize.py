@@ -12,6 +12,7 @@ from model.config import BackboneConfig, HGAConfig, MIMConfig, ModelConfig, Prot
 from model.errors import ParityError
 from model.export import parity
 from model.export.backbone_graph import backbone_nodes, readers, scopes_of, with_outputs
+from model.export.bias_correction import rounded
 from model.export.onnx import EMBED, export
 from model.export.quantize import IN_FLOAT, INT8, quantise, quantised_nodes, range_without_overflow
 from model.nn.umzero import AttributeLayout, UMZero
@@ -87,6 +88,24 @@ def test_weights_have_a_scale_for_each_output_channel(folder: Path) -> None:
             scale = constants[name.replace("_quantized", "_scale")]
             assert list(scale.dims) == [constant.dims[0]]
             assert constant.data_type == onnx.TensorProto.INT8
+
+
+def test_weights_are_rounded_as_the_bias_correction_thinks(folder: Path) -> None:
+    before, after = onnx.load(folder / EMBED), onnx.load(folder / INT8)
+    exact, constants = ({i.name: i for i in m.graph.initializer} for m in (before, after))
+    array = onnx.numpy_helper.to_array
+    checked = 0
+    for node in before.graph.node:
+        if node.name in quantised_nodes(before) and node.op_type == "Conv":
+            name = node.input[1]
+            weights = array(exact[name])
+            scale = array(constants[f"{name}_scale"])[:, None, None, None]
+            expected = array(constants[f"{name}_quantized"]) * scale
+            actual = rounded(weights, range_without_overflow(weights))
+            # Halves may be rounded either way.
+            assert np.mean(~np.isclose(actual, expected, atol=1e-6)) < 1e-3
+            checked += 1
+    assert checked > 3
 
 
 def test_what_the_heads_read_is_what_the_backbone_computes(

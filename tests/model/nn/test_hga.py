@@ -92,12 +92,12 @@ def test_the_output_is_the_stages_unit_vectors_side_by_side_minus_their_mean() -
 
 def test_the_order_of_the_positions_does_not_matter_but_their_statistics_do() -> None:
     tokens = torch.randn(1, 6, 9)
-    pooled = pooled_covariances(tokens, 5)
-    shuffled = pooled_covariances(tokens[:, :, torch.randperm(9)], 5)
+    pooled = pooled_covariances(covariance_root(tokens, 5))
+    shuffled = pooled_covariances(covariance_root(tokens[:, :, torch.randperm(9)], 5))
     torch.testing.assert_close(shuffled, pooled, atol=1e-5, rtol=0)
     other = tokens.clone()
     other[:, 0] *= -1  # same mean and variance per channel up to sign, other covariances
-    assert (pooled_covariances(other, 5) - pooled).abs().max() > 1e-2
+    assert (pooled_covariances(covariance_root(other, 5)) - pooled).abs().max() > 1e-2
 
 
 def test_stages_of_one_shape_are_pooled_together_as_each_would_be_alone() -> None:
@@ -106,5 +106,6 @@ def test_stages_of_one_shape_are_pooled_together_as_each_would_be_alone() -> Non
     hga = HGA(config, channels)
     sides = {"fine": 4, "coarse": 2, "deep": 2}
     maps = {stage: torch.randn(3, channels[stage], side, side) for stage, side in sides.items()}
-    alone = [pooled_covariances(hga.reduction(s)(maps[s]), 4) for s in config.stages]
+    roots = [covariance_root(hga.reduction(s)(maps[s]), 4) for s in config.stages]
+    alone = [pooled_covariances(root).flatten(1) for root in roots]
     torch.testing.assert_close(hga.vectors(maps), torch.cat(alone, dim=1))

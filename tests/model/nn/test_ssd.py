@@ -45,6 +45,23 @@ def test_the_chunk_length_changes_nothing(inputs, recurrence, chunk):
     torch.testing.assert_close(ssd(*arguments, chunk=chunk), recurrence(*arguments))
 
 
+@pytest.mark.parametrize("length", [1, 40, 130])  # one matrix, and states between chunks
+@pytest.mark.parametrize("backward", [1, 2])
+def test_groups_scanned_backwards_read_the_sequence_as_if_it_were_reversed(
+    inputs, recurrence, length, backward
+):
+    arguments = inputs(length)
+    x, dt, A, B, C = (tensor.detach() for tensor in arguments)
+    turned = [tensor.flip(1) for tensor in (x, dt, B, C)]
+    reversed_whole = recurrence(turned[0], turned[1], A, *turned[2:]).flip(1)
+    expected = recurrence(x, dt, A, B, C)
+    expected[:, :, 4 - 2 * backward :] = reversed_whole[:, :, 4 - 2 * backward :]
+    actual = ssd(*arguments, chunk=64, backward=backward)
+    torch.testing.assert_close(actual, expected)
+    for gradient in torch.autograd.grad(actual.square().sum(), arguments):
+        assert gradient.isfinite().all()
+
+
 def test_strong_decay_gives_no_inf_or_nan_and_stays_exact_in_float32(inputs, recurrence):
     x, dt, A, B, C = (tensor.detach() for tensor in inputs(200, dtype=torch.float32))
     dt, A = dt * 20, A * 20  # logarithms down to -80 a step, -16,000 over the sequence
@@ -104,6 +121,8 @@ def test_shapes_that_do_not_fit_are_named(inputs):
         ssd(x, dt, A, torch.zeros(2, 8, 3, 3), torch.zeros(2, 8, 3, 3))
     with pytest.raises(ValueError, match="chunk 0"):
         ssd(x, dt, A, B, C, chunk=0)
+    with pytest.raises(ValueError, match="backward 3 of 2 groups"):
+        ssd(x, dt, A, B, C, backward=3)
 
 
 class _FromTokens(nn.Module):

@@ -81,6 +81,15 @@ def test_the_fused_kernel_gets_its_arguments_as_upstream_names_them(inputs, fake
         assert call[name] is None, name
 
 
+@pytest.mark.parametrize("backward", [1, 2])
+def test_the_fused_kernel_scans_groups_backwards_too(inputs, fake_mamba_ssm, backward):
+    arguments = [tensor.detach() for tensor in inputs(70, dtype=torch.float32)]
+    actual = ssd_kernels.ssd_fused(*arguments, backward=backward)
+    expected = ssd(*arguments, backward=backward)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert len(fake_mamba_ssm) == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "given"), [(1, 16), (16, 16), (17, 32), (64, 64), (100, 128), (256, 256), (999, 256)]
 )
