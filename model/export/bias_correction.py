@@ -31,6 +31,8 @@ def correct_biases(model: Any, ranges: Mapping[str, F32], images: U8) -> None:
     """
     constants = {item.name: item for item in model.graph.initializer}
     convolutions = [n for n in model.graph.node if n.name in ranges and len(n.input) == 3]
+    if not convolutions:
+        return
     means = _channel_means(model, sorted({node.input[0] for node in convolutions}), images)
     for node in convolutions:
         weights = to_array(constants[node.input[1]])
@@ -43,8 +45,8 @@ def correct_biases(model: Any, ranges: Mapping[str, F32], images: U8) -> None:
 def rounded(weights: F32, ranges: F32) -> F32:
     """(O, I, h, w) weights as 8 bits hold them: -127 to 127 times range / 127, channel by channel.
     A channel without a range holds zeros."""
-    steps: F32 = (np.maximum(ranges, np.finfo(np.float32).tiny) / 127)[:, None, None, None]
-    values: F32 = np.clip(np.round(weights / steps), -127, 127) * steps
+    steps = (np.maximum(ranges, np.finfo(np.float32).tiny) / 127)[:, None, None, None]
+    values: F32 = (np.clip(np.round(weights / steps), -127, 127) * steps).astype(np.float32)
     return values
 
 
