@@ -36,17 +36,45 @@ class Backbone(nn.Module):
     """What every backbone is.
 
     Attributes:
+        stages: the configured ones.
         channels: C of each configured stage.
         grids: (h, w) of each configured stage at the configured input size.
     """
 
+    stages: tuple[str, ...]
     channels: tuple[int, ...]
     grids: tuple[tuple[int, int], ...]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """RGB images (B, 3, S, S), float, 0..255 -> one (B, C, h, w) for each configured stage,
         in the configuration's order."""
+        read = self._from(self._in_order(), self._first(images))
+        return tuple(read[stage] for stage in self.stages)
+
+    def resume(self, stage: str, feature_map: Tensor) -> dict[str, Tensor]:
+        """Go on from a stage's map: {stage: (B, C, h, w)} of the configured stages behind it."""
+        read = self._from(self.behind(stage), feature_map)
+        return {name: maps for name, maps in read.items() if name in self.stages}
+
+    def behind(self, stage: str) -> dict[str, nn.Module]:
+        """What `resume` goes through, in order."""
+        modules = list(self._in_order().items())
+        return dict(modules[[name for name, _ in modules].index(stage) + 1 :])
+
+    def _first(self, images: Tensor) -> Tensor:
+        """What precedes the first stage."""
         raise NotImplementedError
+
+    def _in_order(self) -> dict[str, nn.Module]:
+        """All stages in order, each of which reads the one before."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _from(modules: dict[str, nn.Module], maps: Tensor) -> dict[str, Tensor]:
+        read = {}
+        for name, module in modules.items():
+            maps = read[name] = module(maps)
+        return read
 
 
 def build_backbone(
@@ -116,14 +144,13 @@ class _EfficientNetLiteBackbone(Backbone):
         self.channels = tuple(channels[stage] for stage in config.stages)
         self.grids = tuple(grids[stage] for stage in config.stages)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        read = {}
-        maps = self.stem(efficientnet_lite.normalise(images))
-        for k, block in enumerate(self.blocks):
-            maps = read[f"block{k}"] = block(maps)
-        if self.head is not None:
-            read["head"] = self.head(maps)
-        return tuple(read[stage] for stage in self.stages)
+    def _first(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.stem(efficientnet_lite.normalise(images))
+        return maps
+
+    def _in_order(self) -> dict[str, nn.Module]:
+        modules: dict[str, nn.Module] = {f"block{k}": m for k, m in enumerate(self.blocks)}
+        return modules if self.head is None else {**modules, "head": self.head}
 
 
 class _ResNetBackbone(Backbone):
@@ -152,13 +179,13 @@ class _ResNetBackbone(Backbone):
         self.channels = tuple(RESNET_CHANNELS[stage] for stage in config.stages)
         self.grids = tuple(grids[stage] for stage in config.stages)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        read = {}
-        maps = (images - self.mean) / self.std
-        maps = self.maxpool(self.relu(self.bn1(self.conv1(maps))))
-        for name, layer in self.layers.items():
-            maps = read[name] = layer(maps)
-        return tuple(read[stage] for stage in self.stages)
+    def _first(self, images: Tensor) -> Tensor:
+        normalised = (images - self.mean) / self.std
+        maps: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(normalised))))
+        return maps
+
+    def _in_order(self) -> dict[str, nn.Module]:
+        return dict(self.layers.items())
 
 
 def _check_stages(config: BackboneConfig, known: tuple[str, ...]) -> None:

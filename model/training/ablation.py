@@ -18,10 +18,11 @@ from model.training.features import Progress, extract
 from model.training.folds import Difference, Result, folds, paired_difference
 from model.training.heads import fresh_network
 from model.training.systems import SYSTEMS, Fold
+from model.training.tuned_systems import TUNED
 from model.training.variants import VARIANTS
 
 BASELINE = "eszsl"
-KNOWN = SYSTEMS | VARIANTS
+KNOWN = SYSTEMS | TUNED | VARIANTS
 DIGITS = 4  # of an accuracy in the log
 
 

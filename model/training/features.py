@@ -45,7 +45,7 @@ class FeatureStore:
 
     def read(self, images: NDArray[np.int64], view: int = 0) -> Features:
         """Features of some images as float32 tensors."""
-        rows = self._rows(images, view)
+        rows = self.rows(images, view)
         return Features(
             torch.from_numpy(np.asarray(self.pooled[rows])),
             {
@@ -56,9 +56,10 @@ class FeatureStore:
 
     def read_pooled(self, images: NDArray[np.int64], view: int = 0) -> Tensor:
         """(images, C), without their maps."""
-        return torch.from_numpy(np.asarray(self.pooled[self._rows(images, view)]))
+        return torch.from_numpy(np.asarray(self.pooled[self.rows(images, view)]))
 
-    def _rows(self, images: NDArray[np.int64], view: int) -> NDArray[np.int64]:
+    def rows(self, images: NDArray[np.int64], view: int) -> NDArray[np.int64]:
+        """Where a view of some images stands."""
         rows = self.second[images] if view else np.asarray(images)
         if (rows < 0).any():
             raise ValueError("only training photographs have a second view")

@@ -101,7 +101,7 @@ class Fold:
         return {epoch + 1: torch.from_numpy(rows) for epoch, rows in enumerate(np.load(cached))}
 
     def _train_mim(self, config: TrainingConfig, cached: Path) -> None:
-        network, training = self._network(config.model), self._training
+        network, training = self._network(config.model), self.training
         network.prototype_unit.start_from_classes(training.class_attributes)
         assert network.mim is not None
         network.mim.scale_visual_tokens(training.features.maps)
@@ -126,7 +126,7 @@ class Fold:
 
     def _global(self, model: ModelConfig) -> dict[tuple[float, float], Tensor]:
         network = self._network(model)
-        head = GlobalHead(network, self._training)
+        head = GlobalHead(network, self.training)
         found = {}
         candidates = self.config.closed_form
         for ridges in product(candidates.image_ridges, candidates.class_ridges):
@@ -135,7 +135,7 @@ class Fold:
         return found
 
     @cached_property
-    def _training(self) -> TrainingSet:
+    def training(self) -> TrainingSet:
         return training_set(self.task.data, self.store, self.task.trained, self.views)
 
     @cached_property

@@ -1,7 +1,8 @@
 """Dynamic batching that never waits: a batch is whatever queued up while the lanes were busy.
 
-Standard library only. All state belongs to the event loop's thread; a lane is a thread that runs
-one batch at a time.
+Standard library only. A lane is a thread that runs one batch at a time. It takes the next one by
+itself: were it to wait for the event loop, which competes with all lanes for the interpreter, it
+would stand idle. What they share is guarded by a lock; callers' futures are the event loop's alone.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
@@ -48,20 +48,36 @@ class _Waiting(Generic[Item]):
     since: float
 
 
-class _Lane(threading.Thread):
-    """Runs what is put into `todo`, until that is None.
+@dataclass(frozen=True)
+class _Batch(Generic[Item, Answer]):
+    loop: asyncio.AbstractEventLoop
+    waiters: Sequence["asyncio.Future[Answer]"]
+    items: Sequence[Item]
+    waited_s: Sequence[float]
+
+
+class _Lane(threading.Thread, Generic[Item, Answer]):
+    """Runs what is put into `todo`, and what `work` returns to go on with, until it is given None.
 
     An executor would do the same with a future, a lock and two callbacks more for each batch.
     """
 
-    def __init__(self, number: int, prepare: Callable[[bool], None] | None) -> None:
+    def __init__(
+        self,
+        number: int,
+        prepare: Callable[[bool], None] | None,
+        work: Callable[["_Lane[Item, Answer]", _Batch[Item, Answer]], _Batch[Item, Answer] | None],
+    ) -> None:
         super().__init__(name=f"lane_{number}", daemon=True)
         self.prepare = prepare
-        self.todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.todo: SimpleQueue[_Batch[Item, Answer] | None] = SimpleQueue()
+        self._work = work
 
     def run(self) -> None:
-        while (work := self.todo.get()) is not None:
-            work()
+        while (batch := self.todo.get()) is not None:
+            following: _Batch[Item, Answer] | None = batch
+            while following is not None:
+                following = self._work(self, following)
 
 
 class Batcher(Generic[Item, Answer]):
@@ -94,14 +110,16 @@ class Batcher(Generic[Item, Answer]):
         self._max_batch = max_batch
         self._capacity = capacity
         self._lanes = [
-            _Lane(number, prepare[number] if prepare else None) for number in range(lanes)
+            _Lane(number, prepare[number] if prepare else None, self._work)
+            for number in range(lanes)
         ]
+        self._lock = threading.Lock()  # of the three below
         # The lane that was busy last is the first to work again: its caches are warm.
         self._idle = self._lanes[::-1]
-        self._observer = observer
         # In order of arrival; a caller that leaves takes its item out.
         self._queue: dict[asyncio.Future[Answer], _Waiting[Item]] = {}
         self._cancelled = 0
+        self._observer = observer
         self._closing = False
         self._drained = asyncio.Event()
         for lane in self._lanes:
@@ -136,14 +154,15 @@ class Batcher(Generic[Item, Answer]):
             raise QueueFull
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Answer] = loop.create_future()
-        self._queue[waiter] = _Waiting(item, time.monotonic())
+        with self._lock:
+            self._queue[waiter] = _Waiting(item, time.monotonic())
         # Not at once: items that come in the same turn of the loop share a batch.
         loop.call_soon(self._dispatch)
         try:
             return await waiter
         finally:
-            if self._queue.pop(waiter, None) is not None:
-                self._cancelled += 1
+            with self._lock:
+                self._cancelled += self._queue.pop(waiter, None) is not None
 
     async def close(self) -> None:
         """Take nothing more, answer what is queued, and end the lanes."""
@@ -157,17 +176,21 @@ class Batcher(Generic[Item, Answer]):
 
     def _dispatch(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._idle and self._queue:
-            # A lane takes its share of what waits, so that the next one to end finds something,
-            # too, and doesn't stand idle while its answers travel and new items come.
-            share = min(math.ceil(len(self._queue) / len(self._lanes)), self._max_batch)
-            waiters = list(islice(self._queue, share))
-            batch = [self._queue.pop(waiter) for waiter in waiters]
-            started = time.monotonic()
-            waited = [started - waiting.since for waiting in batch]
-            lane = self._idle.pop()
-            items = [waiting.item for waiting in batch]
-            lane.todo.put(partial(self._work, loop, lane, waiters, items, waited))
+        with self._lock:
+            while self._idle and (batch := self._next(loop)) is not None:
+                self._idle.pop().todo.put(batch)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> _Batch[Item, Answer] | None:
+        """What a lane is to do now; the lock must be held."""
+        # A lane takes its share of what waits, so that the next one to end finds something, too,
+        # and doesn't stand idle while its answers travel and new items come.
+        share = min(math.ceil(len(self._queue) / len(self._lanes)), self._max_batch)
+        if not share:
+            return None
+        waiters = list(islice(self._queue, share))
+        batch = [self._queue.pop(waiter) for waiter in waiters]
+        now = time.monotonic()
+        return _Batch(loop, waiters, [w.item for w in batch], [now - w.since for w in batch])
 
     def _answers(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
         answers = self._run(items)
@@ -176,39 +199,35 @@ class Batcher(Generic[Item, Answer]):
         return answers
 
     def _work(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        lane: _Lane,
-        waiters: Sequence[asyncio.Future[Answer]],
-        items: Sequence[Item],
-        waited_s: Sequence[float],
-    ) -> None:
-        """In a lane."""
+        self, lane: _Lane[Item, Answer], batch: _Batch[Item, Answer]
+    ) -> _Batch[Item, Answer] | None:
+        """In a lane: run a batch, hand its answers over, and say what comes next."""
         started = time.monotonic()
         answers: Sequence[Answer | Exception] | BaseException
         try:
             if lane.prepare is not None:
                 lane.prepare(self.is_crowded)
-            answers = self._answers(items)
+            answers = self._answers(batch.items)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the lane goes on
             answers = error
         ran_s = time.monotonic() - started
+        with self._lock:
+            following = self._next(batch.loop)
+            if following is None:
+                self._idle.append(lane)
         try:
-            loop.call_soon_threadsafe(self._finish, lane, waiters, answers, waited_s, ran_s)
+            batch.loop.call_soon_threadsafe(self._finish, batch, answers, ran_s)
         except RuntimeError:
-            log.warning("a batch outlived its event loop", extra={"size": len(items)})
+            log.warning("a batch outlived its event loop", extra={"size": len(batch.items)})
+        return following
 
     def _finish(
         self,
-        lane: _Lane,
-        waiters: Sequence[asyncio.Future[Answer]],
+        batch: _Batch[Item, Answer],
         answers: Sequence[Answer | Exception] | BaseException,
-        waited_s: Sequence[float],
         ran_s: float,
     ) -> None:
-        self._idle.append(lane)
-        # Before anything else: the lane needs no answer to be told to go on.
-        self._dispatch()
+        waiters = batch.waiters
         if isinstance(answers, BaseException):
             log.error("batch failed", extra={"size": len(waiters)}, exc_info=answers)
             cause = answers
@@ -226,8 +245,9 @@ class Batcher(Generic[Item, Answer]):
                 waiter.set_result(answer)
         self._settle()
         if self._observer is not None:
-            cancelled, self._cancelled = self._cancelled, 0
-            self._observer.batch_ended(waited_s, ran_s, cancelled)
+            with self._lock:
+                cancelled, self._cancelled = self._cancelled, 0
+            self._observer.batch_ended(batch.waited_s, ran_s, cancelled)
 
     def _settle(self) -> None:
         if self._closing and not self._queue and not self.busy:

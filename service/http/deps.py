@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import orjson
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
@@ -71,6 +72,14 @@ def answer(
     """JSON in ASCII: metadata may hold characters that UTF-8 can't carry."""
     body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
     return Response(body, status, headers, media_type="application/json")
+
+
+def quick_answer(content: Mapping[str, Any]) -> Response:
+    """`answer` in a tenth of the time, for content whose numbers are known to be finite."""
+    try:
+        return Response(orjson.dumps(content), media_type="application/json")
+    except orjson.JSONEncodeError:  # half of a surrogate pair, in a class's name
+        return answer(content)
 
 
 @asynccontextmanager

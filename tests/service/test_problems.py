@@ -7,6 +7,7 @@ import pytest
 from model.errors import ImageError
 from service import errors
 from service.errors import Overloaded, RequestError, ServiceError, SheetRefused, UnknownClass
+from service.http.deps import quick_answer
 from service.http.problems import problem_of, response_of
 
 
@@ -68,3 +69,11 @@ def test_every_503_says_when_to_come_back() -> None:
 
     assert len(unavailable) >= 5
     assert all(kind.retry_after_s for kind in unavailable)
+
+
+def test_an_answer_that_utf_8_cannot_carry_is_written_in_ascii() -> None:
+    content = {"name": "Möwe", "other": "\ud800", "score": 0.1}
+    assert json.loads(quick_answer(content).body) == content
+    quick = quick_answer({"name": "Möwe", "score": 1 / 3})
+    assert json.loads(quick.body) == {"name": "Möwe", "score": 1 / 3}
+    assert quick.headers["content-type"] == "application/json"

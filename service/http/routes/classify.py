@@ -16,7 +16,7 @@ from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import DeadlinePassed, RequestError, ServiceError
 from service.http import bodies
-from service.http.deps import QuestionDep, ServiceDep, answer, while_connected
+from service.http.deps import QuestionDep, ServiceDep, quick_answer, while_connected
 from service.http.problems import documented, noted, problem_of
 from service.http.schemas import Classification, Classifications
 from service.usecases.classify import Answer, Question
@@ -150,7 +150,8 @@ async def _answer(
         "score": _milliseconds(max((item.score_s for item in answers), default=0)),
         "total": _milliseconds(time.perf_counter() - started),
     }
-    return answer(content)
+    # Scores are finite: `scoring.softmax` and `top_k` refuse others.
+    return quick_answer(content)
 
 
 def _result(result: Answer | ImageError | RequestError) -> dict[str, Any]:

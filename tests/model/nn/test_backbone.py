@@ -52,6 +52,20 @@ def test_maps_have_the_announced_channels_and_grids(name, side):
     assert backbone.grids[0] == (-(-side // 32),) * 2  # stride 32, rounded up
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backbone_goes_on_from_the_map_of_any_stage(name):
+    lite = name in DEEPEST
+    stages = ("block3", DEEPEST[name], "head") if lite else ("layer1", "layer3", "layer4")
+    backbone = build_backbone(BackboneConfig(name, 64, stages), pretrained=False).eval()
+    with torch.no_grad():
+        whole = dict(zip(stages, backbone(_images(1, 64)), strict=True))
+        for at, stage in enumerate(stages):
+            found = backbone.resume(stage, whole[stage])
+            assert tuple(found) == stages[at + 1 :]
+            for later, maps in found.items():
+                torch.testing.assert_close(maps, whole[later])
+
+
 def test_the_default_configuration_reads_14x14_and_7x7():
     backbone = build_backbone(BackboneConfig(), pretrained=False)
     assert backbone.channels == (112, 192, 320, 1280)

@@ -1,7 +1,6 @@
 """Folds over the seen classes: what is scored, what is chosen where, and what a difference is."""
 
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,8 +22,6 @@ from model.training.folds import (
 )
 from model.training.run import attribute_space
 from model.training.selection import ValidationTask
-from model.training.systems import SYSTEMS, Fold
-from model.training.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -193,24 +190,3 @@ def test_the_picture_names_every_system_and_has_a_mark_for_each_difference(tmp_p
     assert "<date" not in text
     draw(rows, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == text
-
-
-def test_a_variant_is_the_closed_form_in_a_changed_fold(
-    data: ZeroShotData,
-    small_config: TrainingConfig,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[Fold] = []
-    monkeypatch.setitem(SYSTEMS, "without mim", lambda fold: seen.append(fold) or {})
-    task = folds(data, 3, 0)[0]
-    store: Any = None
-    fold = Fold(task, 0, 0, data, attribute_space(data), store, small_config, tmp_path)
-    for variant in VARIANTS.values():
-        variant(fold)
-    found = dict(zip(VARIANTS, seen, strict=True))
-
-    assert found["closed form: photographs alone"].views == 1
-    assert found["closed form: 2 iterations"].config.model.hga.iterations == 2
-    assert found["closed form: exponent 0.7"].config.model.prototypes.exponent == 0.7
-    assert len({(repr(f.config), f.views) for f in (fold, *seen)}) == 1 + len(VARIANTS)
