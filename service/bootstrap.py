@@ -27,6 +27,7 @@ from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.settings import Settings
 from service.usecases.classify import IMAGES_AT_ONCE, Classify
+from service.usecases.explain import Explain
 from service.usecases.register_class import Register
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,11 @@ class Service:
 
     settings: Settings
     metrics: Metrics
-    permits: Permits  # of /classify
+    permits: Permits  # of /classify and /explain
     write_permits: Permits  # of bodies with sheets
     workers: ThreadPoolExecutor  # parsing, scoring, reading the store
     classify: Classify
+    explain: Explain
     register: Register
     generation: Generation
     plan: Plan
@@ -148,6 +150,7 @@ def build(
         write_permits=Permits(settings.queue_capacity),
         workers=workers,
         classify=Classify(workers, metrics),
+        explain=Explain(workers),
         register=Register(workers),
         generation=generation,
         plan=plan,

@@ -44,6 +44,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "tensorboard": ("model.training",),
     "fastapi": ("service.app", "service.http", "service.ray_app"),
     "starlette": ("service.app", "service.http", "service.ray_app"),
+    "orjson": ("service.http",),
     "python_multipart": ("service.http",),
     "uvicorn": ("service.commands",),
     # Settings are pydantic models: their fields and validators come from pydantic itself.

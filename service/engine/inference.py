@@ -28,6 +28,7 @@ class Seen(NamedTuple):
 
     embedding: F32  # (D,)
     attributes: F32  # (A,)
+    maps: F32  # (T, h, w)
     decode_s: float
     window: look.Window | None = None  # where to look again, if that was asked
 
@@ -169,10 +170,10 @@ class Inference:
         found = embed(batch)
         self._embedded(len(images), time.perf_counter() - started)
         return [
-            Seen(embedding, attributes, image.decode_s, self._window(foreground, image.origin))
-            for embedding, attributes, foreground, image in zip(
-                found.embedding, found.attributes, found.foreground, images, strict=True
+            Seen(
+                embedding, attributes, maps, image.decode_s, self._window(foreground, image.origin)
             )
+            for embedding, attributes, maps, foreground, image in zip(*found, images, strict=True)
         ]
 
     def _window(self, foreground: F32, origin: Encoded | None) -> look.Window | None:
@@ -183,10 +184,11 @@ class Inference:
 
 
 def _together(first: Seen, second: Seen, window: look.Window) -> Seen:
-    """One answer of two looks at one image."""
+    """One answer of two looks at one image; its maps are the first one's, of the whole."""
     return Seen(
         look.combined(first.embedding, second.embedding, window.share),
         look.mean(first.attributes, second.attributes, window.share),
+        first.maps,
         first.decode_s + second.decode_s,
         window,
     )

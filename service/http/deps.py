@@ -11,8 +11,9 @@ import orjson
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
+from model.preprocess import Box
 from service.bootstrap import Service
-from service.errors import ClientGone, RequestError
+from service.errors import ClientGone, DeadlinePassed, RequestError
 from service.usecases.classify import Question, Scope
 
 # Far beyond any score, and far from float32's end.
@@ -23,6 +24,15 @@ _REVISION_LIMIT = 2**63 - 1
 async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+async def image_box(
+    box: Annotated[
+        str | None, Query(description="x,y,w,h in pixels of the upright original")
+    ] = None,
+) -> Box | None:
+    """Raises: RequestError, 422 `box_invalid`."""
+    return None if box is None else _box(box)
 
 
 async def _question(
@@ -43,9 +53,7 @@ async def _question(
     min_revision: Annotated[
         int, Query(ge=0, le=_REVISION_LIMIT, description="the registry's revision, at least")
     ] = 0,
-    box: Annotated[
-        str | None, Query(description="x,y,w,h in pixels of the upright original")
-    ] = None,
+    box: Annotated[Box | None, Depends(image_box)] = None,
     look: Annotated[
         int,
         Query(ge=1, le=2, description="2: look again at where the first look found the object"),
@@ -53,15 +61,16 @@ async def _question(
 ) -> Question:
     return Question(
         top_k=top_k,
-        class_ids=None if classes is None else _listed(classes),
+        class_ids=None if classes is None else listed(classes),
         scope=scope,
         gamma=gamma,
         min_revision=min_revision,
-        box=None if box is None else _box(box),
+        box=box,
         look=look,
     )
 
 
+BoxDep = Annotated[Box | None, Depends(image_box)]
 ServiceDep = Annotated[Service, Depends(_service)]
 QuestionDep = Annotated[Question, Depends(_question)]
 
@@ -113,16 +122,27 @@ async def while_connected(request: Request) -> AsyncIterator[None]:
         departure.cancel()
 
 
+@asynccontextmanager
+async def deadline(limit_s: float) -> AsyncIterator[None]:
+    """Raises: DeadlinePassed, once what runs inside has taken so long."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlinePassed(f"no answer within {limit_s:g} s; try again") from error
+
+
 async def _departure(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def _listed(classes: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in classes.split(",") if part.strip())
+def listed(ids: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(part.strip() for part in ids.split(",") if part.strip())
 
 
-def _box(text: str) -> tuple[float, float, float, float]:
+def _box(text: str) -> Box:
     try:
         x, y, w, h = (float(part) for part in text.split(","))
     except ValueError as error:

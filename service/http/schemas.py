@@ -160,6 +160,40 @@ class Result(BaseModel):
     window: tuple[int, int, int, int] | None = None
 
 
+class AttributeContribution(BaseModel):
+    """What an attribute adds to the logit; what the image shows and the class's sheet asks."""
+
+    name: str
+    contribution: float
+    image: float
+    sheet: float
+
+
+class ClassExplanation(BaseModel):
+    """`base`, the logit of the seen classes' mean sheet, and the contributions add up to `logit`;
+    `heat` is where the attributes were read that spoke for the class."""
+
+    class_id: str
+    name: str
+    logit: float
+    base: float
+    contributions: list[AttributeContribution]
+    heat: list[list[float]]
+
+
+class AttributeMap(BaseModel):
+    """Where some attributes were read: rows of a grid over the image, adding up to 1."""
+
+    attributes: list[str]
+    map: list[list[float]]
+
+
+class ExplanationList(BaseModel):
+    explanations: list[ClassExplanation]
+    maps: list[AttributeMap]
+    bundle: str
+
+
 class Problem(BaseModel):
     """RFC 9457."""
 

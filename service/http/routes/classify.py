@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,9 +12,15 @@ from starlette.types import Receive, Scope, Send
 from model.errors import ImageError
 from service.bootstrap import Service
 from service.engine.generation import Generation
-from service.errors import DeadlinePassed, RequestError, ServiceError
+from service.errors import RequestError, ServiceError
 from service.http import bodies
-from service.http.deps import QuestionDep, ServiceDep, quick_answer, while_connected
+from service.http.deps import (
+    QuestionDep,
+    ServiceDep,
+    deadline,
+    quick_answer,
+    while_connected,
+)
 from service.http.problems import documented, noted, problem_of
 from service.http.schemas import Classification, Classifications
 from service.usecases.classify import Answer, Question
@@ -25,7 +29,7 @@ router = APIRouter(tags=["classify"])
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
-_REQUEST_BODY = {
+IMAGE_BODY = {
     "required": True,
     "content": {
         "multipart/form-data": {
@@ -54,7 +58,7 @@ _REQUEST_BODY = {
     "/classify",
     response_model=Classification | Classifications,
     responses=documented(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra={"requestBody": _REQUEST_BODY},
+    openapi_extra={"requestBody": IMAGE_BODY},
 )
 async def classify(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
     """Which classes does a photograph show? One image, or several as a list of results."""
@@ -71,7 +75,7 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
             settings.max_image_bytes if raw else settings.max_body_bytes,
             settings.image_body_timeout_s,
         )
-        async with while_connected(request), _deadline(settings.request_timeout_s):
+        async with while_connected(request), deadline(settings.request_timeout_s):
             return await _answer(service, generation, question, body, content_type, started)
 
 
@@ -105,15 +109,6 @@ class Direct:
         except (ServiceError, ImageError, ClientDisconnect) as error:
             response = noted(scope, error)
         await response(scope, receive, send)
-
-
-@asynccontextmanager
-async def _deadline(limit_s: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(limit_s):
-            yield
-    except TimeoutError as error:
-        raise DeadlinePassed(f"no answer within {limit_s:g} s; try again") from error
 
 
 async def _answer(

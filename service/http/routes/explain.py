@@ -1,0 +1,132 @@
+"""`POST /explain`."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.engine.generation import Generation
+from service.errors import RequestError
+from service.http import bodies
+from service.http.deps import (
+    BoxDep,
+    ServiceDep,
+    answer,
+    deadline,
+    listed,
+    while_connected,
+)
+from service.http.problems import documented
+from service.http.routes.classify import IMAGE_BODY
+from service.http.schemas import ExplanationList
+from service.usecases.explain import Explanation, Explanations, position_of
+
+MAX_CLASSES = 10
+PNG = "image/png"
+
+router = APIRouter(tags=["classify"])
+
+
+@router.post(
+    "/explain",
+    response_model=ExplanationList,
+    responses={
+        200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
+        **documented(400, 404, 408, 413, 415, 422, 503),
+    },
+    openapi_extra={"requestBody": IMAGE_BODY},
+)
+async def explain(
+    request: Request,
+    service: ServiceDep,
+    box: BoxDep,
+    class_id: Annotated[str | None, Query(description="the class to explain")] = None,
+    class_ids: Annotated[
+        str | None, Query(description="several, separated by commas, to compare")
+    ] = None,
+    attribute: Annotated[
+        str | None, Query(description="whose map alone is wanted; in a picture, instead of all")
+    ] = None,
+) -> Response:
+    """Why does a class score as it does? With `Accept: image/png`, a picture of where."""
+    settings = service.settings
+    generation = service.admitting()
+    asked = _asked(class_id, class_ids)
+    if attribute is not None:
+        position_of(generation, attribute)
+    content_type = request.headers.get("content-type", "")
+    bodies.check_media_type(content_type)
+    raw = bodies.is_raw(content_type)
+    with service.permits.hold():
+        body = await bodies.read(
+            request,
+            settings.max_image_bytes if raw else settings.max_body_bytes,
+            settings.image_body_timeout_s,
+        )
+        async with while_connected(request), deadline(settings.request_timeout_s):
+            images = await asyncio.get_running_loop().run_in_executor(
+                service.workers, bodies.images, body, content_type, settings.max_image_bytes, 1
+            )
+            image = images[0]
+            assert isinstance(image, bytes)  # its error would have been raised
+            found = await service.explain.explain(generation, image, asked, box)
+            if PNG in request.headers.get("accept", ""):
+                picture = await service.explain.picture(
+                    generation, image, found, attribute, box, settings.max_image_pixels
+                )
+                return Response(picture, media_type=PNG)
+            return answer(_content(generation, found, attribute))
+
+
+def _asked(class_id: str | None, class_ids: str | None) -> tuple[str, ...]:
+    """Raises: RequestError, 422 `class_missing`, `too_many_classes`."""
+    ids = tuple(dict.fromkeys((*([class_id] if class_id else []), *listed(class_ids or ""))))
+    if not ids:
+        raise RequestError(
+            422, "class_missing", "say which class to explain: class_id=..., or class_ids=a,b"
+        )
+    if len(ids) > MAX_CLASSES:
+        raise RequestError(
+            422, "too_many_classes", f"got {len(ids)} classes; {MAX_CLASSES} are explained at once"
+        )
+    return ids
+
+
+def _content(generation: Generation, found: Explanations, attribute: str | None) -> dict[str, Any]:
+    space = generation.space
+    wanted = range(len(found.maps))
+    if attribute is not None:
+        token = space.tokens[position_of(generation, attribute)]
+        wanted = range(token, token + 1)
+    read_by: dict[int, list[str]] = {token: [] for token in wanted}
+    for name, token in zip(space.names, space.tokens, strict=True):
+        if token in read_by:
+            read_by[token].append(name)
+    return {
+        "explanations": [_explanation(item) for item in found.classes],
+        "maps": [
+            {"attributes": names, "map": found.maps[token].tolist()}
+            for token, names in read_by.items()
+        ],
+        "bundle": generation.bundle.name,
+    }
+
+
+def _explanation(item: Explanation) -> dict[str, Any]:
+    return {
+        "class_id": item.class_id,
+        "name": item.name,
+        "logit": item.logit,
+        "base": item.base,
+        "contributions": [
+            {
+                "name": part.name,
+                "contribution": part.contribution,
+                "image": part.image,
+                "sheet": part.sheet,
+            }
+            for part in item.contributions
+        ],
+        "heat": item.heat.tolist(),
+    }
