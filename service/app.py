@@ -10,7 +10,15 @@ from model.runtime.base import Backend
 from service.bootstrap import build, version
 from service.http import problems
 from service.http.middleware import Observed
-from service.http.routes import attributes, classes, classify, explain, health, metrics
+from service.http.routes import (
+    attributes,
+    classes,
+    classify,
+    describe,
+    explain,
+    health,
+    metrics,
+)
 from service.settings import Settings
 
 
@@ -58,6 +66,6 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     app.direct = Observed(classify.Direct(service), service.metrics)
     app.add_middleware(Observed, metrics=service.metrics)
     problems.install(app)
-    for routes in (classify, explain, classes, attributes, health, metrics):
+    for routes in (classify, explain, describe, classes, attributes, health, metrics):
         app.include_router(routes.router)
     return app

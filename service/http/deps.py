@@ -14,6 +14,8 @@ from starlette.responses import Response
 from model.preprocess import Box
 from service.bootstrap import Service
 from service.errors import ClientGone, DeadlinePassed, RequestError
+from service.http import bodies
+from service.settings import Settings
 from service.usecases.classify import Question, Scope
 
 # Far beyond any score, and far from float32's end.
@@ -89,6 +91,15 @@ def quick_answer(content: Mapping[str, Any]) -> Response:
         return Response(orjson.dumps(content), media_type="application/json")
     except orjson.JSONEncodeError:  # half of a surrogate pair, in a class's name
         return answer(content)
+
+
+async def received(request: Request, settings: Settings, content_type: str) -> bytes:
+    """A body with images.
+
+    Raises: what `bodies.read` raises.
+    """
+    largest = settings.max_image_bytes if bodies.is_raw(content_type) else settings.max_body_bytes
+    return await bodies.read(request, largest, settings.image_body_timeout_s)
 
 
 @asynccontextmanager

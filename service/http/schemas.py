@@ -160,6 +160,30 @@ class Result(BaseModel):
     window: tuple[int, int, int, int] | None = None
 
 
+class SuggestedSheet(BaseModel):
+    """On the sheet's scale: means over the images, and standard deviations."""
+
+    attributes: dict[str, float]
+    spread: dict[str, float]
+    images: int
+    bundle: str
+
+
+class Neighbour(BaseModel):
+    """`similarity` is the cosine of both prototypes."""
+
+    class_id: str
+    name: str
+    seen: bool
+    similarity: float
+
+
+class Neighbours(BaseModel):
+    class_id: str
+    neighbours: list[Neighbour]
+    revision: int
+
+
 class AttributeContribution(BaseModel):
     """What an attribute adds to the logit; what the image shows and the class's sheet asks."""
 

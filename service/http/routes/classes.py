@@ -15,6 +15,7 @@ from service.http.schemas import (
     Class,
     ClassPage,
     FullClass,
+    Neighbours,
     NewClassBody,
     NewClassesBody,
     Registered,
@@ -23,11 +24,13 @@ from service.http.schemas import (
     parse_classes,
 )
 from service.registry.records import ClassSummary
+from service.usecases.neighbours import neighbours
 from service.usecases.register_class import Draft
 
 router = APIRouter(tags=["classes"])
 
 MAX_PAGE = 1000
+MAX_NEIGHBOURS = 100
 
 
 def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
@@ -68,6 +71,35 @@ async def get_class(class_id: str, service: ServiceDep) -> Response:
             **_shown(record.summary),
             "attributes": [float(value) for value in record.attributes],
             "metadata": dict(record.metadata),
+        }
+    )
+
+
+@router.get(
+    "/classes/{class_id}/neighbours", response_model=Neighbours, responses=documented(404, 422, 503)
+)
+async def get_neighbours(
+    class_id: str,
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS)] = 10,
+) -> Response:
+    """The classes that a class will be confused with: its nearest ones, by their sheets."""
+    table = service.admitting().registry.table
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(service.workers, neighbours, table, class_id, limit)
+    return answer(
+        {
+            "class_id": class_id,
+            "neighbours": [
+                {
+                    "class_id": near.item.class_id,
+                    "name": near.item.name,
+                    "seen": near.item.seen,
+                    "similarity": near.similarity,
+                }
+                for near in found
+            ],
+            "revision": table.revision,
         }
     )
 

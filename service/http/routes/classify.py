@@ -19,6 +19,7 @@ from service.http.deps import (
     ServiceDep,
     deadline,
     quick_answer,
+    received,
     while_connected,
 )
 from service.http.problems import documented, noted, problem_of
@@ -67,14 +68,9 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
     generation = service.admitting()
     content_type = request.headers.get("content-type", "")
     bodies.check_media_type(content_type)
-    raw = bodies.is_raw(content_type)
     # The permit comes before the body: what can't be served is not read.
     with service.permits.hold():
-        body = await bodies.read(
-            request,
-            settings.max_image_bytes if raw else settings.max_body_bytes,
-            settings.image_body_timeout_s,
-        )
+        body = await received(request, settings, content_type)
         async with while_connected(request), deadline(settings.request_timeout_s):
             return await _answer(service, generation, question, body, content_type, started)
 

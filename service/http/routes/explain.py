@@ -15,6 +15,7 @@ from service.http.deps import (
     answer,
     deadline,
     listed,
+    received,
     while_connected,
 )
 from service.http.problems import documented
@@ -57,13 +58,8 @@ async def explain(
         position_of(generation, attribute)
     content_type = request.headers.get("content-type", "")
     bodies.check_media_type(content_type)
-    raw = bodies.is_raw(content_type)
     with service.permits.hold():
-        body = await bodies.read(
-            request,
-            settings.max_image_bytes if raw else settings.max_body_bytes,
-            settings.image_body_timeout_s,
-        )
+        body = await received(request, settings, content_type)
         async with while_connected(request), deadline(settings.request_timeout_s):
             images = await asyncio.get_running_loop().run_in_executor(
                 service.workers, bodies.images, body, content_type, settings.max_image_bytes, 1

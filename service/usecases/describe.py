@@ -1,0 +1,55 @@
+"""Describe: images of one thing -> the sheet that they suggest."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.errors import ImageError
+from model.preprocess import Box
+from model.runtime.base import F32
+from service.engine.generation import Generation
+from service.errors import RequestError
+from service.usecases.classify import IMAGES_AT_ONCE
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """Of all images together, on the sheet's scale: (A,) each."""
+
+    mean: F32
+    spread: F32  # the standard deviation over the images; 0 of a single one
+
+
+async def describe(
+    generation: Generation, images: Sequence[bytes | RequestError], box: Box | None = None
+) -> Description:
+    """What the images say of each attribute, on average.
+
+    Raises:
+        RequestError: an image can't be used; with its index, if there are several.
+        ServiceError, BatchError
+    """
+    at_once = asyncio.Semaphore(IMAGES_AT_ONCE)
+
+    async def scores(index: int, image: bytes | RequestError) -> F32:
+        try:
+            if isinstance(image, RequestError):
+                raise image
+            async with at_once:
+                return (await generation.inference.see(image, box)).attributes
+        except (RequestError, ImageError) as error:
+            if len(images) == 1:
+                raise
+            status = error.status if isinstance(error, RequestError) else 422
+            detail = f"image {index + 1} of {len(images)}: {error}"
+            raise RequestError(status, error.code, detail, index=index) from error
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(scores(i, image)) for i, image in enumerate(images)]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+    rows = np.stack([task.result() for task in tasks])
+    return Description(rows.mean(axis=0), rows.std(axis=0))
