@@ -18,6 +18,7 @@ from service.http.routes import (
     explain,
     health,
     metrics,
+    oip,
 )
 from service.settings import Settings
 
@@ -66,6 +67,6 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     app.direct = Observed(classify.Direct(service), service.metrics)
     app.add_middleware(Observed, metrics=service.metrics)
     problems.install(app)
-    for routes in (classify, explain, describe, classes, attributes, health, metrics):
+    for routes in (classify, explain, describe, classes, attributes, health, metrics, oip):
         app.include_router(routes.router)
     return app

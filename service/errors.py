@@ -108,6 +108,10 @@ class UnknownClass(ServiceError):
     status, code = 404, "unknown_class"
 
 
+class UnknownModel(ServiceError):
+    status, code = 404, "unknown_model"
+
+
 class NoCandidates(ServiceError):
     status, code = 422, "no_candidates"
 

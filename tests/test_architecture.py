@@ -54,7 +54,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alembic": ("service.registry",),
     "prometheus_client": ("service.metrics",),
     "typer": COMMANDS,
-    "rich": (*COMMANDS, "model.training"),
+    "rich": (*COMMANDS, "model.training", "umzero.client"),
     "httpx": ("umzero.client",),
 }
 # Modules, with what is below them.

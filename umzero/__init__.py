@@ -1,0 +1,24 @@
+"""What people import: `Classifier` in this process, `Client` and `AsyncClient` of a server."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from umzero.classifier import Classifier
+    from umzero.client import AsyncClient, Client, RequestFailed
+
+__all__ = ["AsyncClient", "Classifier", "Client", "RequestFailed"]
+
+_PLACES = {
+    "Classifier": "umzero.classifier",
+    "Client": "umzero.client",
+    "AsyncClient": "umzero.client",
+    "RequestFailed": "umzero.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Only what is asked for: a client needs no network, a network no client.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)

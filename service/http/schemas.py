@@ -100,9 +100,23 @@ class FullClass(Class):
     metadata: dict[str, Any]
 
 
+class Lookalike(BaseModel):
+    """A class whose sheet is nearly that of another one: images will hardly tell them apart."""
+
+    class_id: str
+    like: str
+    similarity: float
+    detail: str
+
+
+class Replaced(Class):
+    warnings: list[Lookalike] | None = None
+
+
 class Registered(BaseModel):
     classes: list[Class]
     revision: int
+    warnings: list[Lookalike] | None = None
 
 
 class ClassPage(BaseModel):

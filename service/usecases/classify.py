@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model import scoring
 from model.errors import ImageError
 from model.preprocess import Box
-from model.runtime.base import F32
+from model.runtime.base import F32, U8
 from service.engine.generation import Generation
 from service.errors import NoCandidates, RequestError, RevisionUnavailable
 from service.metrics import Metrics
@@ -66,6 +66,7 @@ class Answer:
     decode_s: float
     inference_s: float  # with the wait for a lane
     score_s: float
+    embedding: F32  # (D,)
     window: Box | None = None  # of the second look, in pixels of the upright original
 
 
@@ -185,16 +186,19 @@ class Classify:
         return Field(table, positions)
 
     async def one(
-        self, generation: Generation, field: Field, image: bytes, question: Question
+        self, generation: Generation, field: Field, image: bytes | U8, question: Question
     ) -> Answer:
-        """Classify one image.
+        """Classify one image: a file, or pixels (S, S, 3), of which `box` and `look` ask nothing.
 
         Raises:
             model.errors.ImageError: not an image that can be used.
             ServiceError, BatchError
         """
         started = time.perf_counter()
-        seen = await generation.inference.see(image, question.box, question.look)
+        if isinstance(image, bytes):
+            seen = await generation.inference.see(image, question.box, question.look)
+        else:
+            seen = await generation.inference.embed(image)
         self._metrics.image_decoded(seen.decode_s)
         embedded = time.perf_counter()
         manifest = generation.bundle.manifest
@@ -223,6 +227,7 @@ class Classify:
             decode_s=seen.decode_s,
             inference_s=embedded - started - seen.decode_s,
             score_s=time.perf_counter() - embedded,
+            embedding=seen.embedding,
             window=seen.window.box if seen.window else None,
         )
 
@@ -230,13 +235,13 @@ class Classify:
         self,
         generation: Generation,
         field: Field,
-        images: Sequence[bytes | RequestError],
+        images: Sequence[bytes | U8 | RequestError],
         question: Question,
     ) -> list[Answer | ImageError | RequestError]:
         """Classify several images; one that can't be used has its error in its place."""
         at_once = asyncio.Semaphore(IMAGES_AT_ONCE)
 
-        async def guarded(image: bytes | RequestError) -> Answer | ImageError | RequestError:
+        async def guarded(image: bytes | U8 | RequestError) -> Answer | ImageError | RequestError:
             if isinstance(image, RequestError):
                 return image
             async with at_once:

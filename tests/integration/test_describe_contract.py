@@ -90,3 +90,27 @@ def test_neighbours_are_the_classes_with_the_nearest_prototypes(
         http.delete(f"/classes/{class_id}")
     problem(http.get("/classes/nobody/neighbours"), 404, "unknown_class")
     problem(http.get(f"/classes/{first.class_id}/neighbours?limit=0"), 422, "validation")
+
+
+def test_a_class_that_is_nearly_another_one_is_registered_with_a_warning(
+    http: httpx.Client, bundle: Bundle
+) -> None:
+    first = bundle.classes[0]
+    sheet = [float(value) for value in first.attributes]
+    sheet[0] = abs(sheet[0] - 1)
+    twins = [{"name": f"Twin {i}", "class_id": f"twin-{i}", "attributes": sheet} for i in (1, 2)]
+    (alone,) = http.post("/classes", json=twins[0]).json()["warnings"]
+    try:
+        assert (alone["class_id"], alone["like"]) == ("twin-1", first.class_id)
+        assert alone["similarity"] > 0.95
+        assert repr(first.name) in alone["detail"]
+        both = http.post("/classes", json={"classes": twins[1:]}).json()["warnings"]
+        assert [item["class_id"] for item in both] == ["twin-2"]
+        other = {"name": "Of its own", "attributes": {"has_crown": "red", "has_wing": "green"}}
+        replaced = http.put("/classes/twin-2", json=other).json()
+        assert "warnings" not in replaced
+        again = http.put("/classes/twin-2", json={"name": "Twin 3", "attributes": sheet}).json()
+        assert [item["class_id"] for item in again["warnings"]] == ["twin-2"]
+    finally:
+        for twin in twins:
+            http.delete(f"/classes/{twin['class_id']}")

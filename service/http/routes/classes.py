@@ -1,18 +1,19 @@
 """`/classes`: list, look at, register, replace and remove."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from service.bootstrap import Service
+from service.engine.generation import Generation
 from service.errors import RequestError
 from service.http import bodies
 from service.http.deps import ServiceDep, answer
 from service.http.problems import documented, reference
 from service.http.schemas import (
-    Class,
     ClassPage,
     FullClass,
     Neighbours,
@@ -20,11 +21,12 @@ from service.http.schemas import (
     NewClassesBody,
     Registered,
     Removed,
+    Replaced,
     parse_class,
     parse_classes,
 )
 from service.registry.records import ClassSummary
-from service.usecases.neighbours import neighbours
+from service.usecases.neighbours import lookalikes, neighbours
 from service.usecases.register_class import Draft
 
 router = APIRouter(tags=["classes"])
@@ -120,14 +122,17 @@ async def register(request: Request, service: ServiceDep) -> Response:
         drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
         classes, revision = await service.register.add(generation, drafts, single=single)
     headers = {"Location": f"/classes/{classes[0].class_id}"} if single else None
+    warnings = await _warnings(service, generation, classes)
     return answer(
-        {"classes": [_shown(item) for item in classes], "revision": revision}, 201, headers
+        {"classes": [_shown(item) for item in classes], "revision": revision, **warnings},
+        201,
+        headers,
     )
 
 
 @router.put(
     "/classes/{class_id}",
-    response_model=Class,
+    response_model=Replaced,
     responses=documented(400, 404, 408, 409, 413, 415, 422, 503),
     openapi_extra=_body(NewClassBody),
 )
@@ -139,7 +144,8 @@ async def replace(class_id: str, request: Request, service: ServiceDep) -> Respo
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(service.workers, _draft, body)
         item, revision = await service.register.replace(generation, class_id, draft)
-    return answer({**_shown(item), "revision": revision})
+    warnings = await _warnings(service, generation, [item])
+    return answer({**_shown(item), "revision": revision, **warnings})
 
 
 @router.delete(
@@ -149,6 +155,26 @@ async def remove(class_id: str, service: ServiceDep) -> Response:
     """Remove a registered class."""
     revision = await service.register.remove(service.admitting(), class_id)
     return answer({"class_id": class_id, "revision": revision})
+
+
+async def _warnings(
+    service: Service, generation: Generation, classes: Sequence[ClassSummary]
+) -> dict[str, Any]:
+    """`warnings` about classes that can hardly be told from others, if there are any."""
+    loop = asyncio.get_running_loop()
+    ids = [item.class_id for item in classes]
+    found = await loop.run_in_executor(service.workers, lookalikes, generation.registry.table, ids)
+    listed = [
+        {
+            "class_id": item.class_id,
+            "like": item.neighbour.item.class_id,
+            "similarity": item.neighbour.similarity,
+            "detail": f"by its sheet it is nearly the same as {item.neighbour.item.name!r}; "
+            "images will hardly tell them apart",
+        }
+        for item in found
+    ]
+    return {"warnings": listed} if listed else {}
 
 
 def _shown(item: ClassSummary) -> dict[str, Any]:

@@ -1,0 +1,261 @@
+"""The Open Inference Protocol's requests and answers, as JSON and in the binary tensor extension.
+
+Source: Open Inference Protocol, REST, version 2 (kserve/open-inference-protocol); Triton's "Binary
+Tensor Data Extension": JSON of `Inference-Header-Content-Length` bytes, then the tensors' bytes in
+the order of the inputs that have `binary_data_size`. An element of BYTES is its length, 4 bytes
+little-endian, and its bytes.
+"""
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.runtime.base import U8
+from service.errors import RequestError
+
+INPUT = "image"
+DEFAULT_OUTPUTS = ("class_ids", "class_names", "probabilities")
+OUTPUTS = (*DEFAULT_OUTPUTS, "embedding")
+HEADER = "inference-header-content-length"
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One that was asked for."""
+
+    name: str
+    binary: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """`images`: files, or pixels (H, W, 3)."""
+
+    request_id: str | None
+    images: Sequence[bytes | U8]
+    outputs: Sequence[Output]
+    top_k: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """An answer's: `values` of shape `shape`, texts or numbers."""
+
+    name: str
+    shape: tuple[int, ...]
+    values: Sequence[str] | NDArray[np.float32]
+
+    @property
+    def datatype(self) -> str:
+        return "FP32" if isinstance(self.values, np.ndarray) else "BYTES"
+
+
+def parse(body: bytes, header_length: str | None, max_images: int) -> Request:
+    """A body of `/v2/models/{name}/infer`.
+
+    Raises:
+        RequestError: 400, with what was expected.
+    """
+    length = len(body) if header_length is None else _whole(header_length, len(body))
+    try:
+        content = json.loads(body[:length])
+    except (ValueError, RecursionError) as error:
+        raise _refused("json_invalid", "the request's JSON can't be read") from error
+    if not isinstance(content, dict):
+        raise _refused("validation", "the request is no JSON object")
+    parameters = _object(content, "parameters")
+    inputs = _objects(content, "inputs")
+    if [item.get("name") for item in inputs] != [INPUT]:
+        raise _refused("validation", f"expected one input, called {INPUT!r}")
+    images = _images(inputs[0], body[length:], max_images)
+    return Request(
+        request_id=_text(content, "id"),
+        images=images,
+        outputs=_outputs(content, parameters.get("binary_data_output") is True),
+        top_k=_top_k(parameters.get("top_k", 5)),
+    )
+
+
+def write(
+    model: str, version: str, request: Request, tensors: Mapping[str, Tensor]
+) -> tuple[bytes, dict[str, str]]:
+    """The answer's body and headers."""
+    binary: list[bytes] = []
+    outputs = []
+    for asked in request.outputs:
+        tensor = tensors[asked.name]
+        item: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.shape),
+        }
+        if asked.binary:
+            binary.append(_bytes_of(tensor))
+            item["parameters"] = {"binary_data_size": len(binary[-1])}
+        else:
+            item["data"] = [
+                value if isinstance(value, str) else float(value) for value in tensor.values
+            ]
+        outputs.append(item)
+    content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
+    if request.request_id is not None:
+        content["id"] = request.request_id
+    head = json.dumps(content, allow_nan=False).encode("ascii")
+    if not binary:
+        return head, {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/octet-stream", HEADER: str(len(head))}
+    return head + b"".join(binary), headers
+
+
+def _whole(text: str, largest: int) -> int:
+    if not text.isdigit() or int(text) > largest:
+        raise _refused("validation", f"{HEADER} is {text[:20]!r}; the body has {largest} bytes")
+    return int(text)
+
+
+def _outputs(content: Mapping[str, Any], binary: bool) -> list[Output]:
+    if not content.get("outputs"):
+        return [Output(name, binary) for name in DEFAULT_OUTPUTS]
+    found = []
+    for item in _objects(content, "outputs"):
+        name = item.get("name")
+        if name not in OUTPUTS:
+            raise _refused("validation", f"there is no such output; expected {', '.join(OUTPUTS)}")
+        wanted = _object(item, "parameters").get("binary_data", binary)
+        found.append(Output(name, wanted is True))
+    return found
+
+
+def _top_k(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _refused("validation", "the parameter top_k is a whole number of at least 1")
+    return value
+
+
+def _images(item: Mapping[str, Any], binary: bytes, max_images: int) -> Sequence[bytes | U8]:
+    datatype, shape = item.get("datatype"), item.get("shape")
+    if (
+        not isinstance(shape, list)
+        or not shape
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
+    ):
+        raise _refused("validation", "an input's shape is a list of whole numbers above 0")
+    size = _object(item, "parameters").get("binary_data_size")
+    if size is not None and size != len(binary):
+        raise _refused(
+            "validation",
+            f"binary_data_size is {str(size)[:20]}; {len(binary)} bytes follow the JSON",
+        )
+    data = item.get("data") if size is None else None
+    if size is None and not isinstance(data, list):
+        raise _refused("validation", "the input has neither a list `data` nor binary data")
+    if datatype == "BYTES" and (len(shape) == 1 or shape[1:] == [1]):
+        _check_count(shape[0], max_images)
+        images = _elements(binary) if data is None else [_base64(value) for value in _flat(data)]
+        if len(images) != shape[0]:
+            raise _refused("validation", f"shape says {shape[0]} images, the data {len(images)}")
+        return images
+    if datatype == "UINT8" and len(shape) in (3, 4) and shape[-1] == 3:
+        images_shape = (1, *shape) if len(shape) == 3 else tuple(shape)
+        _check_count(images_shape[0], max_images)
+        values = _levels(binary if data is None else data)
+        if values.size != np.prod(images_shape, dtype=object):
+            raise _refused(
+                "validation", f"shape {shape} doesn't hold the {values.size} values that came"
+            )
+        return list(values.reshape(images_shape))
+    raise _refused(
+        "validation",
+        f"{INPUT!r} is BYTES of shape [N] or [N, 1], image files, or UINT8 of shape [N, H, W, 3]",
+    )
+
+
+def _check_count(count: int, max_images: int) -> None:
+    if count > max_images:
+        raise _refused("too_many_images", f"{count} images; a request takes at most {max_images}")
+
+
+def _levels(data: bytes | list[Any]) -> U8:
+    if isinstance(data, bytes):
+        return np.frombuffer(data, np.uint8)
+    try:
+        values = np.array(list(_flat(data)), np.float64)
+    except (TypeError, ValueError) as error:
+        raise _refused("validation", "UINT8 data are numbers") from error
+    if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
+        raise _refused("validation", "UINT8 data are whole numbers from 0 to 255")
+    return values.astype(np.uint8)
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    """Nested lists, row by row."""
+    while data and isinstance(data[0], list):
+        if not all(isinstance(row, list) for row in data):
+            raise _refused("validation", "the data's lists are nested unevenly")
+        data = [value for row in data for value in row]
+    return data
+
+
+def _elements(data: bytes) -> list[bytes]:
+    found, at = [], 0
+    while at < len(data):
+        if at + _LENGTH.size > len(data):
+            raise _refused("validation", "BYTES data end inside an element's length")
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        if at + length > len(data):
+            raise _refused("validation", "BYTES data end inside an element")
+        found.append(data[at : at + length])
+        at += length
+    return found
+
+
+def _base64(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise _refused(
+            "base64_invalid", "in JSON an image is a string of base64; or send binary data"
+        ) from error
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    if isinstance(tensor.values, np.ndarray):
+        return np.ascontiguousarray(tensor.values, "<f4").tobytes()
+    encoded = [value.encode("utf-8", "replace") for value in tensor.values]
+    return b"".join(_LENGTH.pack(len(value)) + value for value in encoded)
+
+
+def _object(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _refused("validation", f"{key} is no object")
+    return value
+
+
+def _objects(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = content.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _refused("validation", f"{key} is no list of objects")
+    return value
+
+
+def _text(content: Mapping[str, Any], key: str) -> str | None:
+    value = content.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _refused("validation", f"{key} is no text")
+    return value
+
+
+def _refused(code: str, detail: str) -> RequestError:
+    return RequestError(400, code, detail)

@@ -1,0 +1,158 @@
+"""`umzero.Client` and `AsyncClient` against a real server, and what they do when it is busy."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import umzero
+from model.bundle import Bundle
+
+Picture = Callable[..., bytes]
+
+SHEET = {"has_crown": "blue", "has_breast": "red", "has_wing": "red"}
+
+
+@pytest.fixture
+def client(http: httpx.Client):
+    with umzero.Client(str(http.base_url)) as client:
+        yield client
+
+
+def test_a_class_is_registered_recognised_replaced_and_removed(
+    client: umzero.Client, picture: Picture
+) -> None:
+    image = picture(SHEET)
+    made = client.register("Of a client", SHEET, class_id="of-a-client", metadata={"by": "test"})
+    assert (made.class_id, made.name, made.seen) == ("of-a-client", "Of a client", False)
+    assert made.warnings == []
+    found = client.classify(image, min_revision=made.revision)
+    assert found.best.class_id == "of-a-client"
+    assert found.bundle == "fake"
+    assert "of-a-client" in {item.class_id for item in client.classes()}
+    replaced = client.replace("of-a-client", "Renamed", SHEET)
+    assert client.classify(image, min_revision=replaced.revision).best.name == "Renamed"
+    revision = client.remove("of-a-client")
+    assert client.classify(image, min_revision=revision).best.class_id != "of-a-client"
+
+
+def test_photographs_may_be_bytes_paths_pictures_and_pixels(
+    client: umzero.Client, picture: Picture, tmp_path: Path
+) -> None:
+    data = picture("Jay")
+    path = tmp_path / "jay.png"
+    path.write_bytes(data)
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    for photograph in (data, path, str(path), image, np.asarray(image)):
+        assert client.classify(photograph, 1).best.name == "Jay"
+
+
+def test_a_question_is_asked_as_over_http(client: umzero.Client, picture: Picture) -> None:
+    image = picture("Jay")
+    only = client.classify(image, classes=["robin", "parrot"], gamma=0.0)
+    assert {item.class_id for item in only.predictions} == {"robin", "parrot"}
+    whole = client.classify(image, box=(0, 0, 64, 64)).predictions
+    assert whole == client.classify(image, box=(0, 0, 64, 64)).predictions
+    with pytest.raises(umzero.RequestFailed) as caught:
+        client.classify(image, classes=["nobody"])
+    assert (caught.value.status, caught.value.code) == (404, "unknown_class")
+
+
+def test_explanations_and_descriptions_are_typed(
+    client: umzero.Client, picture: Picture, bundle: Bundle
+) -> None:
+    found = client.explain(picture("Jay"), "jay")
+    assert found.base + sum(found.contributions.values()) == pytest.approx(found.logit, abs=1e-4)
+    assert found.sheet.keys() == set(bundle.manifest.attributes.names)
+    png = client.explain_picture(picture("Jay"), "jay", "has_crown::blue")
+    assert Image.open(io.BytesIO(png)).format == "PNG"
+    described = client.describe(picture("Jay"), picture("Jay"))
+    assert described.attributes["has_crown::blue"] == pytest.approx(100, abs=6)
+    assert max(described.spread.values()) == pytest.approx(0, abs=1e-4)
+
+
+def test_many_images_keep_their_order_and_one_bad_image_its_place(
+    client: umzero.Client, picture: Picture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["Jay", "Robin", "Cardinal", "Parrot"] * 5
+    images = [picture(name) for name in names]
+    images[7] = b"no image"
+    found = client.classify_many(images, 1, progress=True)
+    assert isinstance(found[7], umzero.RequestFailed)
+    for at, (name, item) in enumerate(zip(names, found, strict=True)):
+        assert at == 7 or item.best.name == name
+    assert "images" in capsys.readouterr().out
+
+
+def test_the_asynchronous_client_does_the_same(http: httpx.Client, picture: Picture) -> None:
+    async def test() -> None:
+        async with umzero.AsyncClient(str(http.base_url)) as client:
+            image = picture(SHEET)
+            made = await client.register("Of a loop", SHEET, class_id="of-a-loop")
+            try:
+                assert (await client.classify(image)).best.class_id == "of-a-loop"
+                many = await client.classify_many([image, b"x", picture("Jay")], 1)
+                assert many[0].best.class_id == "of-a-loop"
+                assert isinstance(many[1], umzero.RequestFailed)
+                assert (await client.explain(image, "of-a-loop")).class_id == "of-a-loop"
+                assert (await client.explain_picture(image, "jay")).startswith(b"\x89PNG")
+                assert (await client.describe(image)).attributes
+                ids = [item.class_id async for item in client.classes()]
+                assert "of-a-loop" in ids
+                again = await client.replace("of-a-loop", "Of a loop", SHEET)
+                assert again.revision > made.revision
+            finally:
+                await client.remove("of-a-loop")
+
+    asyncio.run(test())
+
+
+def test_a_busy_server_is_asked_again_when_it_says() -> None:
+    asked: list[str] = []
+
+    def busy_twice(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if len(asked) < 3:
+            problem = {"code": "overloaded", "detail": "too many requests"}
+            return httpx.Response(503, headers={"Retry-After": "0"}, json=problem)
+        return httpx.Response(200, json={"class_id": "a", "revision": 7})
+
+    client = umzero.Client(transport=httpx.MockTransport(busy_twice))
+    assert client.remove("a") == 7
+    assert asked == ["/classes/a"] * 3
+    asked.clear()
+    patient = umzero.Client(retries=1, transport=httpx.MockTransport(busy_twice))
+    with pytest.raises(umzero.RequestFailed) as caught:
+        patient.remove("a")
+    assert (caught.value.status, caught.value.code) == (503, "overloaded")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "times"), [(httpx.ConnectError("no"), 2), (httpx.ReadError("cut"), 1)]
+)
+def test_a_write_that_may_have_arrived_is_not_sent_again(error: Exception, times: int) -> None:
+    asked = []
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise error
+
+    client = umzero.Client(retries=1, transport=httpx.MockTransport(broken))
+    with pytest.raises(umzero.RequestFailed) as caught:
+        client.register("Name", SHEET)
+    assert (caught.value.status, caught.value.code) == (0, "unreachable")
+    assert len(asked) == times
+
+
+def test_an_answer_that_is_no_problem_is_told_all_the_same() -> None:
+    page = httpx.Response(502, text="<h1>Bad Gateway</h1>")
+    client = umzero.Client(transport=httpx.MockTransport(lambda _: page))
+    with pytest.raises(umzero.RequestFailed, match="Bad Gateway") as caught:
+        client.remove("a")
+    assert caught.value.status == 502

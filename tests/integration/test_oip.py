@@ -1,0 +1,158 @@
+"""The Open Inference Protocol with NVIDIA's own client, and by hand where that can't go."""
+
+import base64
+import io
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.bundle import Bundle
+
+triton = pytest.importorskip("tritonclient.http", reason="needs the package tritonclient[http]")
+
+Picture = Callable[..., bytes]
+
+
+@pytest.fixture
+def client(http: httpx.Client) -> Any:
+    return triton.InferenceServerClient(f"{http.base_url.host}:{http.base_url.port}")
+
+
+def files(*images: bytes) -> Any:
+    tensor = triton.InferInput("image", [len(images)], "BYTES")
+    tensor.set_data_from_numpy(np.array(images, np.object_))
+    return tensor
+
+
+def texts(values: np.ndarray) -> list[list[str]]:
+    return [[value.decode() for value in row] for row in values]
+
+
+def test_triton_s_client_finds_the_server_and_its_model(client: Any, bundle: Bundle) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("fake")
+    assert client.is_model_ready("fake", "1")
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    metadata = client.get_model_metadata("fake")
+    assert (metadata["name"], metadata["versions"]) == ("fake", ["1"])
+    assert [item["name"] for item in metadata["inputs"]] == ["image"]
+    outputs = {item["name"]: item["datatype"] for item in metadata["outputs"]}
+    assert outputs == {
+        "class_ids": "BYTES",
+        "class_names": "BYTES",
+        "probabilities": "FP32",
+        "embedding": "FP32",
+    }
+
+
+def test_triton_s_client_classifies_files_as_classify_does(
+    client: Any, http: httpx.Client, picture: Picture
+) -> None:
+    images = [picture("Jay"), picture("Cardinal")]
+    found = client.infer("fake", [files(*images)], request_id="7", parameters={"top_k": 2})
+    assert found.get_response()["id"] == "7"
+    for at, image in enumerate(images):
+        expected = http.post("/classify", content=image, params={"top_k": 2}).json()["predictions"]
+        assert texts(found.as_numpy("class_ids"))[at] == [p["class_id"] for p in expected]
+        assert texts(found.as_numpy("class_names"))[at] == [p["name"] for p in expected]
+        np.testing.assert_allclose(
+            found.as_numpy("probabilities")[at], [p["probability"] for p in expected], rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_outputs_come_as_they_were_asked_for(client: Any, picture: Picture, binary: bool) -> None:
+    wanted = [
+        triton.InferRequestedOutput(name, binary_data=binary)
+        for name in ("embedding", "probabilities")
+    ]
+    found = client.infer("fake", [files(picture("Jay"))], outputs=wanted)
+    assert [item["name"] for item in found.get_response()["outputs"]] == [
+        "embedding",
+        "probabilities",
+    ]
+    embedding = found.as_numpy("embedding")
+    assert embedding.shape[0] == 1
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-4)
+    assert found.as_numpy("class_ids") is None
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_pixels_are_classified_like_their_file(
+    client: Any, http: httpx.Client, picture: Picture, binary: bool
+) -> None:
+    image = picture("Jay")
+    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[None]
+    tensor = triton.InferInput("image", list(pixels.shape), "UINT8")
+    tensor.set_data_from_numpy(pixels, binary_data=binary)
+    found = client.infer("fake", [tensor])
+    best = http.post("/classify", content=image).json()["predictions"][0]["class_id"]
+    assert texts(found.as_numpy("class_ids"))[0][0] == best
+
+
+def infer(http: httpx.Client, content: Any, binary: bytes = b"", **headers: str) -> httpx.Response:
+    head = json.dumps(content).encode()
+    if binary:
+        headers = {"Inference-Header-Content-Length": str(len(head)), **headers}
+    return http.post("/v2/models/fake/infer", content=head + binary, headers=headers)
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], **changes}]}
+
+
+def test_files_may_be_base64_in_json(http: httpx.Client, picture: Picture) -> None:
+    image = base64.b64encode(picture("Jay")).decode()
+    answer = infer(http, {"id": "a", **asked(data=[image])}).json()
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("fake", "1", "a")
+    outputs = {item["name"]: item for item in answer["outputs"]}
+    assert outputs["class_names"]["data"][0] == "Jay"
+    assert outputs["probabilities"]["shape"] == outputs["class_ids"]["shape"] == [1, 4]
+
+
+def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None:
+    image = picture("Jay")
+    one = struct.pack("<I", len(image)) + image
+    sized = {"binary_data_size": len(one)}
+    refused: list[tuple[Any, bytes]] = [
+        ([], b""),
+        ({}, b""),
+        ({"inputs": "image"}, b""),
+        ({"inputs": [{"name": "other"}]}, b""),
+        (asked(data=["no base64!"]), b""),
+        (asked(data=[5]), b""),
+        (asked(), b""),
+        (asked(shape=[0], data=[]), b""),
+        (asked(shape=[2], parameters=sized), one),
+        (asked(shape=[1, 2], parameters=sized), one),
+        (asked(parameters={"binary_data_size": 3}), one),
+        (asked(parameters={"binary_data_size": 2}), one[:2]),
+        (asked(parameters={"binary_data_size": 9}), one[:9]),
+        (asked(datatype="FP32", data=[1.0]), b""),
+        (asked(datatype="UINT8", shape=[1, 2, 2, 3], data=[1] * 11), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 256]), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, "x"]), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[[1, 2], 3]), b""),
+        (asked(shape=[10**9], data=["YQ=="]), b""),
+        ({**asked(data=["YQ=="]), "parameters": {"top_k": 0}}, b""),
+        ({**asked(data=["YQ=="]), "outputs": [{"name": "other"}]}, b""),
+        ({**asked(data=["YQ=="]), "id": 5}, b""),
+        (asked(data=["YQ=="]), b""),  # no image
+    ]
+    for content, binary in refused:
+        response = infer(http, content, binary)
+        assert response.status_code == 400, (content, response.text)
+        assert response.json().keys() == {"error"}
+    assert infer(http, {}, b"x", **{"Inference-Header-Content-Length": "99"}).status_code == 400
+    assert http.post("/v2/models/fake/infer", content=b"{").status_code == 400
+    for path in ("/v2/models/other", "/v2/models/fake/versions/2", "/v2/models/other/ready"):
+        response = http.get(path)
+        assert response.status_code == 404
+        assert "fake" in response.json()["error"]
