@@ -18,6 +18,7 @@ from service.engine.cpus import available_cpus
 from service.engine.decoding import Decoding
 from service.engine.generation import Generation
 from service.engine.inference import Inference
+from service.engine.pages import use_large_pages
 from service.engine.plan import Asked, Plan, choose
 from service.engine.rate import ServiceRate
 from service.errors import ConfigurationError, NotReady
@@ -89,6 +90,7 @@ class Service:
     async def _warm_up(self) -> None:
         try:
             await self.generation.warm_up()
+            await asyncio.to_thread(use_large_pages)
         except Exception:
             log.exception("warm-up failed")
             self.state = "failed"
