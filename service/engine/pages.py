@@ -2,8 +2,8 @@
 
 A pass over an image touches tens of megabytes, in pages of 4 KiB more than the CPU's table of
 translations holds. Linux gives large pages (2 MiB on x86) to memory that asks for them, where
-/sys/kernel/mm/transparent_hugepage/enabled says `madvise`, as most distributions have it; where it
-says `always` they are there already, where `never` nothing happens.
+/sys/kernel/mm/transparent_hugepage/enabled says `madvise`; where it says `always` they are there
+already, where `never` nothing happens.
 
 Source: madvise(2), MADV_HUGEPAGE; MADV_COLLAPSE since Linux 6.1.
 """
@@ -23,15 +23,19 @@ _HUGEPAGE, _COLLAPSE = 14, 25
 
 def use_large_pages() -> int:
     """Ask for large pages for all private memory of this process that is there now; returns how
-    many bytes of it were put together at once. Nothing is lost where the system has none."""
+    many bytes of it were put together at once. A system that has none is no reason to stop."""
     if sys.platform != "linux":
         return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    try:
+        advise, areas = ctypes.CDLL(None).madvise, [*private_areas(MAPS.read_text())]
+    except (OSError, AttributeError) as error:
+        log.info("no large pages", extra={"reason": str(error)})
+        return 0
+    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     together = 0
-    for start, end in private_areas(MAPS.read_text()):
-        if libc.madvise(start, end - start, _HUGEPAGE) == 0:
-            together += (end - start) * (libc.madvise(start, end - start, _COLLAPSE) == 0)
+    for start, end in areas:
+        if advise(start, end - start, _HUGEPAGE) == 0:
+            together += (end - start) * (advise(start, end - start, _COLLAPSE) == 0)
     log.info("large pages", extra={"mib": round(together / 2**20)})
     return together
 
