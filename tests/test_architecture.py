@@ -55,7 +55,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("service.metrics",),
     "typer": COMMANDS,
     "rich": (*COMMANDS, "model.training", "umzero.client"),
-    "httpx": ("umzero.client",),
+    "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),
 }
 # Modules, with what is below them.
 IN_FUNCTIONS_ONLY = (

@@ -4,16 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from umzero.async_client import AsyncClient
+    from umzero.attempts import RequestFailed
     from umzero.classifier import Classifier
-    from umzero.client import AsyncClient, Client, RequestFailed
+    from umzero.client import Client
 
 __all__ = ["AsyncClient", "Classifier", "Client", "RequestFailed"]
 
 _PLACES = {
     "Classifier": "umzero.classifier",
     "Client": "umzero.client",
-    "AsyncClient": "umzero.client",
-    "RequestFailed": "umzero.client",
+    "AsyncClient": "umzero.async_client",
+    "RequestFailed": "umzero.attempts",
 }
 
 

@@ -1,7 +1,6 @@
 """`Classifier`: a bundle in this process, without HTTP."""
 
 import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,16 @@ from model import look as looking
 from model import preprocess
 from model.errors import ConfigError, SheetError
 from model.preprocess import Box
-from model.runtime.base import U8, Backend, Embedded
+from model.runtime.base import Backend, Embedded
 from model.runtime.load import load
 from model.sheets import fill
 from service.registry.records import ClassSummary
 from service.registry.table import PrototypeTable
 from service.usecases.classify import Prediction, rank
+from umzero.calls import Photograph, Sheet
 
 DEFAULT_BUNDLE = Path("weights/birds")
 _MAX_PIXELS = 200_000_000
-
-Photograph = bytes | str | Path | Image.Image | U8
 
 
 class Classifier:
@@ -68,7 +66,7 @@ class Classifier:
     def register(
         self,
         name: str,
-        attributes: Sequence[float] | Mapping[str, float | str | Sequence[str]],
+        attributes: Sheet,
         class_id: str | None = None,
     ) -> str:
         """Add a class; one that has its id, which is its name unless given, is replaced.

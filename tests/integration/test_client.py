@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
@@ -52,12 +53,17 @@ def test_photographs_may_be_bytes_paths_pictures_and_pixels(
         assert client.classify(photograph, 1).best.name == "Jay"
 
 
-def test_a_question_is_asked_as_over_http(client: umzero.Client, picture: Picture) -> None:
+def test_a_question_is_asked_as_over_http(
+    client: umzero.Client, http: httpx.Client, picture: Picture
+) -> None:
     image = picture("Jay")
     only = client.classify(image, classes=["robin", "parrot"], gamma=0.0)
     assert {item.class_id for item in only.predictions} == {"robin", "parrot"}
-    whole = client.classify(image, box=(0, 0, 64, 64)).predictions
-    assert whole == client.classify(image, box=(0, 0, 64, 64)).predictions
+    asked = client.classify(image, 2, box=(0, 0, 40, 30.5), scope="seen", look=2).predictions
+    params = {"top_k": 2, "box": "0,0,40,30.5", "scope": "seen", "look": 2}
+    expected = http.post("/classify", content=image, params=params).json()["predictions"]
+    assert [asdict(item) for item in asked] == expected
+    assert expected != http.post("/classify", content=image).json()["predictions"][:2]
     with pytest.raises(umzero.RequestFailed) as caught:
         client.classify(image, classes=["nobody"])
     assert (caught.value.status, caught.value.code) == (404, "unknown_class")
