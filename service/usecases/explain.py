@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -79,10 +78,10 @@ class Explain:
             model.errors.ImageError: not an image that can be used.
             ServiceError, BatchError
         """
-        registry = generation.registry
-        records = [await registry.call(partial(registry.get, c)) for c in class_ids]
-        seen = await generation.inference.see(image, box)
         loop = asyncio.get_running_loop()
+        get = generation.registry.get
+        records = [await loop.run_in_executor(self._workers, get, c) for c in class_ids]
+        seen = await generation.inference.see(image, box)
         explained = [
             await loop.run_in_executor(
                 self._workers,
@@ -158,7 +157,8 @@ def contributions(
         return float(prototypes(start[None])[0] @ embedding) / temperature, values
     draw = np.random.default_rng(0)
     pairs = max(1, min(pairs, _LARGEST_CALL // (2 * (len(moved) + 1) * len(start))))
-    orders = [order for _ in range(pairs) for order in _with_reverse(draw.permutation(moved))]
+    drawn = [draw.permutation(moved) for _ in range(pairs)]
+    orders = [*drawn, *(order[::-1] for order in drawn)]
     steps = len(moved) + 1
     sheets = np.repeat(start[None], len(orders) * steps, axis=0).reshape(len(orders), steps, -1)
     for walk, order in zip(sheets, orders, strict=True):
@@ -177,10 +177,6 @@ def heat_of(values: F64, maps: F32, tokens: Sequence[int]) -> F32:
     np.add.at(weights, np.asarray(tokens), values.clip(min=0).astype(np.float32))
     heat: F32 = np.tensordot(weights, maps, axes=1)
     return heat
-
-
-def _with_reverse(order: F64) -> tuple[F64, F64]:
-    return order, order[::-1]
 
 
 def _explanation(

@@ -1,6 +1,5 @@
 """`POST /explain`."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -8,16 +7,7 @@ from starlette.responses import Response
 
 from service.engine.generation import Generation
 from service.errors import RequestError
-from service.http import bodies
-from service.http.deps import (
-    BoxDep,
-    ServiceDep,
-    answer,
-    deadline,
-    listed,
-    received,
-    while_connected,
-)
+from service.http.deps import BoxDep, ServiceDep, images_of, listed, quick_answer
 from service.http.problems import documented
 from service.http.routes.classify import IMAGE_BODY
 from service.http.schemas import ExplanationList
@@ -51,28 +41,19 @@ async def explain(
     ] = None,
 ) -> Response:
     """Why does a class score as it does? With `Accept: image/png`, a picture of where."""
-    settings = service.settings
     generation = service.admitting()
     asked = _asked(class_id, class_ids)
     if attribute is not None:
         position_of(generation, attribute)
-    content_type = request.headers.get("content-type", "")
-    bodies.check_media_type(content_type)
-    with service.permits.hold():
-        body = await received(request, settings, content_type)
-        async with while_connected(request), deadline(settings.request_timeout_s):
-            images = await asyncio.get_running_loop().run_in_executor(
-                service.workers, bodies.images, body, content_type, settings.max_image_bytes, 1
-            )
-            image = images[0]
-            assert isinstance(image, bytes)  # its error would have been raised
-            found = await service.explain.explain(generation, image, asked, box)
-            if PNG in request.headers.get("accept", ""):
-                picture = await service.explain.picture(
-                    generation, image, found, attribute, box, settings.max_image_pixels
-                )
-                return Response(picture, media_type=PNG)
-            return answer(_content(generation, found, attribute))
+    async with images_of(request, service, 1) as images:
+        image = images[0]
+        assert isinstance(image, bytes)  # its error would have been raised
+        found = await service.explain.explain(generation, image, asked, box)
+        if PNG not in request.headers.get("accept", ""):
+            return quick_answer(_content(generation, found, attribute))
+        largest = service.settings.max_image_pixels
+        picture = await service.explain.picture(generation, image, found, attribute, box, largest)
+        return Response(picture, media_type=PNG)
 
 
 def _asked(class_id: str | None, class_ids: str | None) -> tuple[str, ...]:

@@ -123,7 +123,9 @@ async def infer(request: Request, service: ServiceDep, model: str) -> Response:
             question = Question(top_k=asked.top_k)
             field = await service.classify.field(generation, question)
             results = await service.classify.many(generation, field, images, question)
-    content, headers = tensors.write(model, VERSION, asked, _tensors(results))
+            content, headers = await loop.run_in_executor(
+                service.workers, lambda: tensors.write(model, VERSION, asked, _tensors(results))
+            )
     return Response(content, headers=headers)
 
 
