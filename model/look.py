@@ -3,6 +3,11 @@
 A network that was trained on pictures which the object fills does worse on whole frames. So a first
 pass says where to look, and a second one looks at that window alone. (h, w) the grid of what the
 first pass says, D the embedding, A attributes.
+
+An object that a photograph was taken of seldom lies along the whole border; so the border's mean is
+the background, and the distance from it marks what isn't. A coarse map knows what belongs to the
+object, a fine one where that ends. (Measured against MIM's attribute maps, which find the part of
+an object that most attributes are read from; see docs/model.md.)
 """
 
 import math
@@ -30,11 +35,28 @@ class Window(NamedTuple):
     share: float
 
 
+def foreground(fine: F32, coarse: F32) -> F32:
+    """Where the object is: d' sqrt(d), d and d' the distances from the border in both maps.
+
+    Args:
+        fine: (C, h, w), `Embedded.fine` of one image.
+        coarse: (C', h', w'), likewise.
+
+    Returns:
+        (h, w), higher where the object is, on no scale of its own.
+    """
+    near, far = _squared_distances(fine), _squared_distances(coarse)
+    height, width = near.shape
+    enlarged = Image.fromarray(far).resize((width, height), Image.Resampling.BILINEAR)
+    result: F32 = np.sqrt(np.asarray(enlarged) * np.sqrt(near))
+    return result
+
+
 def window(found: F32, view: Box) -> Window:
     """Where to look again: around what is above a level and hangs together with the peak.
 
     Args:
-        found: (h, w), higher where the object is, on any scale: `Embedded.foreground`.
+        found: (h, w), higher where the object is, on any scale.
         view: x, y, w, h of what the map covers, in pixels.
 
     Returns:
@@ -71,6 +93,15 @@ def combined(first: F32, second: F32, share: float) -> F32:
 def mean(first: F32, second: F32, share: float) -> F32:
     """Two looks' attributes (A,) -> theirs together, weighted as in `combined`."""
     result: F32 = np.float32(share) * first + np.float32(1 - share) * second
+    return result
+
+
+def _squared_distances(feature_map: F32) -> F32:
+    """(C, h, w) -> (h, w): from the mean of the features in the outermost cells."""
+    outermost = np.ones(feature_map.shape[1:], np.bool_)
+    outermost[1:-1, 1:-1] = False
+    difference = feature_map - feature_map[:, outermost].mean(axis=1)[:, None, None]
+    result: F32 = np.square(difference).sum(axis=0)
     return result
 
 

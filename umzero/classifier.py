@@ -115,7 +115,8 @@ class Classifier:
         embedding = embedded.embedding[0]
         if look == 2:
             view = _view(photograph, box)
-            window = looking.window(embedded.foreground[0], view)
+            found = looking.foreground(embedded.fine[0], embedded.coarse[0])
+            window = looking.window(found, view)
             if window.share < 1:
                 again = self._embed(photograph, window.box)
                 embedding = looking.combined(embedding, again.embedding[0], window.share)

@@ -64,7 +64,7 @@ def with_outputs(path: Path, heads: list[Reader]) -> tuple[bytes, list[str]]:
     model = onnx.load(path)
     nodes = {node.name: node for node in model.graph.node}
     names = [nodes[reader.node].input[reader.position] for reader in heads]
-    for name in names:
+    for name in set(names) - {output.name for output in model.graph.output}:
         model.graph.output.append(
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         )

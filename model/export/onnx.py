@@ -3,10 +3,11 @@
 import copy
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import onnx
 import torch
+from onnxscript import opset20
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -39,11 +40,18 @@ class _Prototypes(nn.Module):
         return prototypes
 
 
+def _softplus(rows: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """ONNX's own operator, which is exact at any size: torch's exporter adds a comparison and a
+    choice, for the threshold from which torch takes the input itself."""
+    assert beta == 1.0, threshold
+    return opset20.Softplus(rows)
+
+
 def export(network: UMZero, folder: Path) -> None:
     """Write both graphs, with batch normalisation folded away and a free batch size.
 
     `embed.onnx`: `images` uint8 (B, S, S, 3) -> `embedding` (B, D), `attributes` (B, A),
-    `maps` (B, T, h, w), `foreground` (B, h', w').
+    `maps` (B, T, h, w), `fine` (B, C, h', w'), `coarse` (B, C', h", w").
     `prototypes.onnx`: `class_attributes` float32 (C, A) -> `prototypes` (C, D).
     """
     network = copy.deepcopy(network).eval()
@@ -88,6 +96,7 @@ def write_graph(
             dynamo=True,
             external_data=False,
             verbose=False,
+            custom_translation_table={torch.ops.aten.softplus.default: _softplus},
         )
     graph = onnx.load(path)
     for node in graph.graph.node:

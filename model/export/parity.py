@@ -1,6 +1,6 @@
 """Does the exported graph compute what the network computes? On real images, or no bundle."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +19,20 @@ LOWEST_COSINE = 0.9  # between an image's embeddings from the int8 and the fp32 
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest absolute differences; attributes as fractions of their scale, the foreground as one
-    of its largest value."""
+    """Largest absolute differences; attributes as fractions of their scale, the CNN's maps as ones
+    of their largest value."""
 
     embedding: float
     attributes: float
     maps: float
-    foreground: float
+    fine: float
+    coarse: float
     prototypes: float
 
     @property
     def worst(self) -> float:
-        return max(self.embedding, self.attributes, self.maps, self.foreground, self.prototypes)
+        worst: float = max(astuple(self))
+        return worst
 
 
 @torch.inference_mode()
@@ -50,7 +52,8 @@ def check(network: UMZero, folder: Path, images: U8, class_attributes: F32) -> P
     expected = [part.numpy() for part in network.eval()(torch.from_numpy(images))]
     unit = network.prototype_unit
     span = (unit.maximum - unit.minimum).numpy()
-    names, scales = Output._fields, (1.0, span, 1.0, expected[3].max())
+    names = Output._fields
+    scales = (1.0, span, 1.0, *(np.abs(part).max() for part in expected[3:]))
     worst = dict.fromkeys(names, 0.0)
     for rows in (slice(None), slice(0, 1), slice(len(images) - 1, None)):
         for i, actual in enumerate(embed.run(None, {"images": images[rows]})):

@@ -70,7 +70,7 @@ class GraphFeatures:
         heads = readers(onnx.load(fp32))
         stages = config.backbone.stages
         self._kept = config.hga.stages if config.hga.enabled else ()
-        read = {stages[-1], *self._kept, *config.foreground}
+        read = {stages[-1], *self._kept}
         read |= set(config.mim.stages if config.mim.enabled else ())
         self._stages = [stage for stage in stages if stage in read]
         if len(heads) != len(self._stages):

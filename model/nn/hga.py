@@ -16,44 +16,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.config import HGAConfig
-from model.nn.unit import unit_rows
 
 
-def covariance_root(tokens: Tensor, iterations: int) -> Tensor:
-    """Square root of the channels' covariance over the positions of a map, up to a factor.
+def covariances(tokens: Tensor) -> Tensor:
+    """The channels' covariances over the positions of a map, scaled to unit Frobenius norm.
 
-    The covariance is divided by its Frobenius norm first, so that its eigenvalues lie in [0, 1],
-    where the iterations converge (quadratically for large ones; tiny ones are only approached,
-    which acts as a regulariser when a map has fewer positions than channels). By its trace, as in
-    the source, they would lie lower, and it would take about an iteration more.
+    Their eigenvalues then lie in [0, 1], where `root` converges (quadratically for large ones; tiny
+    ones are only approached, which acts as a regulariser when a map has fewer positions than
+    channels). Divided by the trace, as in the source, they would lie lower, and it would take about
+    an iteration more.
 
     Args:
         tokens: (..., C, N), C channels at N positions.
-        iterations: of `newton_schulz`.
 
     Returns:
         (..., C, C), symmetric.
     """
     centred = tokens - tokens.mean(dim=-1, keepdim=True)
-    is_tall = centred.shape[-2] > centred.shape[-1]
-    products = centred.mT @ centred if is_tall else centred @ centred.mT
+    products = centred @ centred.mT
     norm = torch.linalg.vector_norm(products, dim=(-2, -1), keepdim=True)
-    root, inverse_root = newton_schulz(products / (norm + 1e-12), iterations)
-    # Root and inverse root are polynomials of the covariance X X^T, and X p(X^T X) = p(X X^T) X:
-    # the smaller matrix will do.
-    return centred @ inverse_root @ centred.mT if is_tall else root
+    scaled: Tensor = products / (norm + 1e-12)
+    return scaled
 
 
-def newton_schulz(matrices: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """Square roots, and their inverses, of symmetric positive semi-definite matrices.
+def square_root(matrices: Tensor, iterations: int) -> Tensor:
+    """Square roots of symmetric positive semi-definite matrices, approximately, by coupled
+    Newton-Schulz iterations.
 
     Args:
         matrices: (..., C, C), eigenvalues in [0, 1].
         iterations: at least 1.
-
-    Returns:
-        (..., C, C), approximately the root R, and the same, approximately its inverse Z, which
-        satisfies R = matrices @ Z exactly.
     """
     # All but `matrices` is twice what the source has: one operator less, and no other rounding.
     diagonal = 3 * torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
@@ -62,29 +54,32 @@ def newton_schulz(matrices: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     for _ in range(iterations - 1):
         step = diagonal - 0.25 * (inverse_root @ root)
         root, inverse_root = 0.5 * (root @ step), 0.5 * (step @ inverse_root)
-    return 0.5 * root, 0.5 * inverse_root
+    return 0.5 * root
 
 
-def upper_triangle(matrices: Tensor) -> Tensor:
-    """Symmetric matrices as vectors with the same inner products.
+def unit_triangles(matrices: Tensor) -> Tensor:
+    """Symmetric matrices as their upper triangles, divided by the whole matrices' norms.
+
+    With `triangle_scale` they are unit vectors that have the matrices' inner products.
 
     Args:
         matrices: (..., C, C), symmetric.
 
     Returns:
-        (..., C (C + 1) / 2), entries off the diagonal times sqrt(2).
+        (..., C (C + 1) / 2).
     """
     size = matrices.shape[-1]
     rows, columns = torch.triu_indices(size, size, device=matrices.device)
-    scale = (rows != columns).to(matrices.dtype) * (2.0**0.5 - 1) + 1
-    triangle: Tensor = matrices.flatten(-2).index_select(-1, rows * size + columns) * scale
-    return triangle
+    flat = matrices.flatten(-2)
+    norm = torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
+    unit: Tensor = flat.index_select(-1, rows * size + columns) / (norm + 1e-12)
+    return unit
 
 
-def pooled_covariances(roots: Tensor) -> Tensor:
-    """(..., C, C), from `covariance_root` -> (..., C (C + 1) / 2) unit rows: second-order
-    statistics, comparable by their inner products."""
-    return unit_rows(upper_triangle(roots))
+def triangle_scale(size: int) -> Tensor:
+    """(C (C + 1) / 2,): 1 on the diagonal, sqrt(2) off it, where one entry stands for two."""
+    rows, columns = torch.triu_indices(size, size)
+    return torch.where(rows == columns, 1.0, 2.0**0.5)
 
 
 def _neighbours_in_one(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -136,7 +131,10 @@ class HGA(nn.Module):
         )
         self.width = sum(c * (c + 1) // 2 for c in config.channels)
         self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.zeros(self.width))
+        scale = torch.cat([triangle_scale(size) for size in config.channels])
+        self.register_buffer("scale", scale, persistent=False)
 
     def reduction(self, stage: str) -> Reduction:
         found = self.reductions[stage]
@@ -145,10 +143,14 @@ class HGA(nn.Module):
 
     def vectors(self, maps: dict[str, Tensor]) -> Tensor:
         """The stages' unit vectors side by side, (B, width)."""
+        return self.triangles(maps) * self.scale
+
+    def triangles(self, maps: dict[str, Tensor]) -> Tensor:
+        """`vectors` without `scale`, which a linear map that follows can have in its weights."""
         tokens = [self.reductions[stage](maps[stage]) for stage in self.stages]
-        roots = [covariance_root(t, self.iterations) for t in _neighbours_in_one(tokens)]
-        rows = [pooled_covariances(r).flatten(1) for r in _neighbours_in_one(roots)]
-        return torch.cat(rows, dim=-1)
+        matrices = [covariances(t) for t in _neighbours_in_one(tokens)]
+        roots = [square_root(m, self.iterations) for m in _neighbours_in_one(matrices)]
+        return torch.cat([unit_triangles(r).flatten(1) for r in roots], dim=-1)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor:
         centred: Tensor = self.vectors(maps) / len(self.stages) ** 0.5 - self.mean

@@ -93,10 +93,11 @@ class Mamba2(nn.Module):
     def mix(self, projected: Tensor) -> Tensor:
         """What follows `project_in`: (B, N, rows) -> (B, N, width)."""
         parts = self._parts(projected)
-        skipped = parts.x.flatten(2) * self.D.repeat_interleave(self.head_width).to(parts.x.dtype)
-        backward = (self.directions - 1) * self.groups
-        y = ssd_auto(*parts[1:], self.chunk, backward).flatten(2) + skipped
-        gated = (y * functional.silu(parts.z)).reshape(*y.shape[:2], self.directions, self.inner)
+        y = ssd_auto(*parts[1:], self.chunk, backward=(self.directions - 1) * self.groups)
+        skip = self.D[:, None, None].to(y.dtype)
+        y = y.permute(0, 2, 3, 1) + parts.x.permute(0, 2, 3, 1) * skip  # (B, heads, head_width, N)
+        y = y.flatten(1, 2).mT * functional.silu(parts.z)
+        gated = y.reshape(*y.shape[:2], self.directions, self.inner)
         outputs: Tensor = self.project_out(self.norm(gated).flatten(2))
         return outputs
 
@@ -105,22 +106,21 @@ class Mamba2(nn.Module):
         ways, shared = self.directions, self.groups * self.state
         sizes = [ways * self.inner, ways * self.mixed, ways * self.heads]
         z, mixed, dt = torch.split(projected, sizes, dim=-1)
-        mixed = functional.silu(self._convolve(mixed))
-        x, B, C = torch.split(
-            mixed.reshape(batch, count, ways, self.mixed), [self.inner, shared, shared], dim=-1
-        )
+        mixed = functional.silu(self._convolve(mixed)).reshape(batch, ways, self.mixed, count)
+        # Channels first, as they come; what the scan multiplies needs no other order.
+        x, B, C = torch.split(mixed, [self.inner, shared, shared], dim=2)
         return _Parts(
             z,
-            x.reshape(batch, count, ways * self.heads, self.head_width),
+            x.reshape(batch, ways * self.heads, self.head_width, count).permute(0, 3, 1, 2),
             # In float32 at least, also under autocast: the decays are exponentials of sums of dt.
             functional.softplus(_at_least_float32(dt) + self.dt_bias),
             -torch.exp(_at_least_float32(self.A_log)),
-            B.reshape(batch, count, ways * self.groups, self.state),
-            C.reshape(batch, count, ways * self.groups, self.state),
+            B.reshape(batch, ways * self.groups, self.state, count).permute(0, 3, 1, 2),
+            C.reshape(batch, ways * self.groups, self.state, count).permute(0, 3, 1, 2),
         )
 
     def _convolve(self, mixed: Tensor) -> Tensor:
-        """(B, N, channels) -> (B, N, channels), as an image of one row: inference engines have
+        """(B, N, channels) -> (B, channels, 1, N), an image of one row: inference engines have
         their fast kernels for those."""
         taps = self.convolution.weight  # (channels, 1, conv)
         others = taps.shape[-1] - 1
@@ -131,14 +131,13 @@ class Mamba2(nn.Module):
         image = mixed[:, None].permute(0, 3, 1, 2)
         if self.directions == 1:
             image = functional.pad(image, (others, 0))
-        convolved = functional.conv2d(
+        return functional.conv2d(
             image,
             torch.cat(padded)[:, :, None],
             self.convolution.bias,
             padding=(0, others * (self.directions - 1)),
             groups=len(taps),
         )
-        return convolved.permute(0, 2, 3, 1).squeeze(1)
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from model.nn.unit import RMSNorm
 class Interaction(NamedTuple):
     """What MIM yields."""
 
-    attributes: Tensor  # (B, A), in the prototype unit's normalised attribute space
+    slots: Tensor  # (B, slots), the predicted attributes, in the order of `MIM.to_slots`
     maps: Tensor  # (B, T, h, w), each summing to 1
 
 
@@ -126,12 +126,14 @@ class MIM(nn.Module):
     def forward(self, maps: dict[str, Tensor]) -> Interaction:
         summed = sum(tokens(maps[stage]) for stage, tokens in self.visual.items())
         assert isinstance(summed, Tensor)
-        visual = summed.flatten(2).transpose(1, 2) + self.positions  # (B, N, W)
-        count = visual.shape[1]
-        # A sum with zeros for the other kind's places: repeating the attribute tokens for each
-        # image would take an exported graph more operators.
-        tokens = functional.pad(self.dropout(visual), (0, 0, 0, len(self.attribute_tokens)))
-        tokens = tokens + functional.pad(self.attribute_tokens, (0, 0, count, 0))
+        # Zeros where the attribute tokens will be: repeating those for each image would take an
+        # exported graph more operators than a sum.
+        visual = functional.pad(summed.flatten(2), (0, len(self.attribute_tokens)))
+        own = torch.cat([self.positions, self.attribute_tokens])
+        tokens = visual.transpose(1, 2) + own  # (B, N + T, W)
+        count = len(self.positions)
+        if self.training:
+            tokens = torch.cat([self.dropout(tokens[:, :count]), tokens[:, count:]], dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
         # Not the norm first: ONNX Runtime would draw the residual into it, and be slower.
@@ -144,9 +146,16 @@ class MIM(nn.Module):
         fused = self.dropout(self.read_norm(torch.cat([local, semantic], dim=-1)))  # (B, T, 2 W)
         # Token by token, each padded to the attributes of the largest: (T, slots, 2 W).
         read = functional.pad(self.read, (0, 0, 0, 1))[self.attribute_at]
-        slots = (fused[:, :, None] @ read.mT).flatten(1)  # (B, T slots)
-        attributes = slots.index_select(1, self.slot_of)  # (B, A)
-        return Interaction(attributes, weights.unflatten(2, self.grid))
+        slots = (fused[:, :, None] @ read.mT).flatten(1)
+        return Interaction(slots, weights.unflatten(2, self.grid))
+
+    def to_slots(self, rows: Tensor) -> Tensor:
+        """(R, A), a number for each attribute -> (R, slots), 0 in the slots of no attribute."""
+        return functional.pad(rows, (0, 1))[:, self.attribute_at.flatten()]
+
+    def attributes(self, slots: Tensor) -> Tensor:
+        """(B, slots) -> (B, A), in the prototype unit's normalised attribute space."""
+        return slots.index_select(1, self.slot_of)
 
 
 def _slots(tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:

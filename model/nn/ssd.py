@@ -87,10 +87,14 @@ def _turned(tensor: Tensor, backward: int, groups: int) -> Tensor:
 def _one_chunk(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backward: int = 0) -> Tensor:
     length, heads, groups = x.shape[1], x.shape[2], B.shape[2]
     scores = C.transpose(1, 2) @ B.permute(0, 2, 3, 1)  # (b, groups, L, L)
-    decays = _decays((dt * A).transpose(1, 2), heads // groups * backward)
+    turns = _turns(heads, heads // groups * backward, A)
+    dt = dt.mT  # (b, heads, L)
+    decays = _decays(dt * (A - 2 * A * turns)[:, None], turns)
     decays = decays.reshape(-1, groups, heads // groups, length, length)
     weights = (scores[:, :, None] * decays).flatten(1, 2)  # (b, heads, L, L)
-    y: Tensor = (weights @ (x * dt[..., None]).transpose(1, 2)).transpose(1, 2)
+    # Channels before positions, as the block around this has them: fewer turns in a graph.
+    steps = x.permute(0, 2, 3, 1) * dt[:, :, None]  # (b, heads, headdim, L)
+    y: Tensor = (steps @ weights.mT).permute(0, 3, 1, 2)
     return y
 
 
@@ -135,35 +139,36 @@ def _states_before(added: Tensor, totals: Tensor) -> Tensor:
         (b, c, heads, state, headdim); the first is 0.
     """
     b, c, heads, state, headdim = added.shape
-    decays = _decays(totals.transpose(1, 2)).to(added.dtype)  # (b, heads, c, c)
+    decays = _decays(totals.transpose(1, 2), _turns(heads, 0, totals)).to(added.dtype)
     flat = added.transpose(1, 2).reshape(b, heads, c, state * headdim)
     after = (decays @ flat).reshape(b, heads, c, state, headdim).transpose(1, 2)
     return torch.cat([torch.zeros_like(added[:, :1]), after[:, :-1]], dim=1)
 
 
-def _decays(logarithms: Tensor, backward: int = 0) -> Tensor:
-    """(..., heads, n) logarithms of each step's decay -> (..., heads, n, n): [t, s] is
-    exp(sum_{s < k <= t}) for s <= t, else 0; for the last `backward` heads exp(sum_{t <= k < s})
-    for s >= t, else 0.
+def _turns(heads: int, backward: int, like: Tensor) -> Tensor:
+    """(heads,): 1 for the last `backward` heads, which scan from the end, 0 for the others."""
+    return (torch.arange(heads, device=like.device) >= heads - backward).to(like)
+
+
+def _decays(logarithms: Tensor, turns: Tensor) -> Tensor:
+    """(..., heads, n) logarithms of each step's decay, negative ones of them where a head turns
+    (heads,), -> (..., heads, n, n): [t, s] is exp(sum_{s < k <= t}) for s <= t, else 0; for heads
+    that turn exp(sum_{t <= k < s}) for s >= t, else 0.
 
     The sums are differences of running totals, which cancel: hence float64.
     """
-    heads, n = logarithms.shape[-2:]
-    turns = torch.arange(heads, device=logarithms.device) >= heads - backward
     exact = logarithms.to(torch.float64)
-    totals = exact.cumsum(dim=-1)
-    if backward:
-        # Backwards, [t, s] is a difference of totals without the last step, the other way round.
-        totals = torch.where(turns[:, None], exact - totals, totals)
+    # Backwards, [t, s] is a difference of totals without the last step, the other way round.
+    totals = exact.cumsum(dim=-1) - exact * turns[:, None]
     sums = (totals[..., :, None] - totals[..., None, :]).to(logarithms.dtype)
-    return (sums + _reach(turns, n).to(sums)).exp()
+    return (sums + _reach(turns, logarithms.shape[-1]).to(sums)).exp()
 
 
 def _reach(turns: Tensor, n: int) -> Tensor:
     """(heads, n, n): 0 where a head's position t reads s, -inf where not. Added before the
     exponential, which could overflow there and make the gradients NaN."""
     later = torch.full((n, n), -math.inf, device=turns.device).triu(1)
-    return torch.where(turns[:, None, None], later.mT, later)
+    return torch.where(turns[:, None, None] > 0, later.mT, later)
 
 
 def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:

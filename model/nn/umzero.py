@@ -9,6 +9,7 @@
 The embedding never depends on the classes.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -19,7 +20,6 @@ from torch.nn import functional
 from model.config import ModelConfig
 from model.errors import ConfigError
 from model.nn.backbone import Backbone, build_backbone
-from model.nn.foreground import Foreground
 from model.nn.hga import HGA
 from model.nn.mim import MIM
 from model.nn.prototypes import PrototypeUnit
@@ -45,7 +45,9 @@ class Output(NamedTuple):
     embedding: Tensor  # (B, D), unit rows
     attributes: Tensor  # (B, A), on the sheet's scale
     maps: Tensor  # (B, T, h, w), each summing to 1
-    foreground: Tensor  # (B, h', w'), higher where the object is
+    # Two of the CNN's maps, of which `model.look.foreground` tells where the object is:
+    fine: Tensor  # (B, C, h', w')
+    coarse: Tensor  # (B, C', h", w")
 
 
 class Features(NamedTuple):
@@ -89,7 +91,6 @@ class UMZero(nn.Module):
             MIM(config.mim, channels, self.grids, layout.groups) if config.mim.enabled else None
         )
         self.attribute_head = nn.Linear(dim, count)
-        self.foreground = Foreground(*(self.grids[stage] for stage in config.foreground))
         self.tokens = max(layout.groups) + 1
 
     @property
@@ -111,43 +112,66 @@ class UMZero(nn.Module):
 
     def global_features(self, features: Features) -> Tensor:
         """(B, F): the first-order part and HGA's, centred, weighted by their number of kernels."""
-        rows, centre = self._global_rows(features)
-        weighted: Tensor = (rows - centre) / self._kernels**0.5
+        weighted: Tensor = (self._kernels(features) * self._scale - self._centre) / self._share
         return weighted
 
     def global_embedding(self, features: Features, without: str = "") -> Tensor:
-        """(B, D) unit rows: `global_head(global_features)`, with centre and weights drawn into the
-        head, where an exported graph has them as constants."""
-        rows, centre = self._global_rows(features, without)
-        weight = self.global_head.weight / self._kernels**0.5
-        return unit_rows(functional.linear(rows, weight, -(weight @ centre)))
+        """(B, D) unit rows: `global_head(global_features)`, with centre, scale and weights drawn
+        into the head, where an exported graph has them as constants."""
+        weight = self.global_head.weight / self._share
+        rows = self._kernels(features, without)
+        # Not `functional.linear`: ONNX Runtime reads a constant faster the other way round.
+        return unit_rows(rows @ (weight * self._scale).T - weight @ self._centre)
+
+    def _kernels(self, features: Features, without: str = "") -> Tensor:
+        """(B, F): what the kernels are the inner products of, side by side; times `_scale`, each
+        is a unit vector."""
+        rows = self.first_order(features.pooled)
+        if self.hga is None:
+            return rows
+        second = self.hga.triangles(features.maps)
+        if without == "hga":
+            second = (self._hga_mean / self.hga.scale).expand_as(second)
+        return torch.cat([rows, second], dim=-1)
 
     @property
-    def _kernels(self) -> int:
-        return 1 + (len(self.hga.stages) if self.hga else 0)
+    def _share(self) -> float:
+        return math.sqrt(1 + (len(self.hga.stages) if self.hga else 0))
 
-    def _global_rows(self, features: Features, without: str = "") -> tuple[Tensor, Tensor]:
-        """The kernels' unit vectors side by side (B, F), and their centre (F,)."""
-        rows, centre = self.first_order(features.pooled), self.pooled_mean
-        if self.hga is None:
-            return rows, centre
-        second = self.hga.vectors(features.maps)
-        # HGA's own mean is that of its output, which has unit length over all stages.
-        mean = self.hga.mean * len(self.hga.stages) ** 0.5
-        if without == "hga":
-            second = mean.expand_as(second)
-        return torch.cat([rows, second], dim=-1), torch.cat([centre, mean])
+    @property
+    def _scale(self) -> Tensor:
+        """(F,)."""
+        first = torch.ones_like(self.pooled_mean)
+        return first if self.hga is None else torch.cat([first, self.hga.scale])
 
-    def local_embedding(self, attributes: Tensor) -> Tensor:
-        """MIM's predicted attributes (B, A) -> (B, D) unit rows, as the prototypes are made."""
-        return unit_rows(self.prototype_unit.project(attributes))
+    @property
+    def _centre(self) -> Tensor:
+        """(F,), the training images' mean."""
+        first = self.pooled_mean
+        return first if self.hga is None else torch.cat([first, self._hga_mean])
+
+    @property
+    def _hga_mean(self) -> Tensor:
+        """Of the stages' unit vectors; HGA's own is that of its output, which has unit length over
+        all stages."""
+        assert self.hga is not None
+        mean: Tensor = self.hga.mean * len(self.hga.stages) ** 0.5
+        return mean
+
+    def local_embedding(self, slots: Tensor) -> Tensor:
+        """The attributes that MIM predicts (B, slots) -> (B, D) unit rows, as the prototypes are
+        made."""
+        assert self.mim is not None
+        return unit_rows(
+            functional.linear(slots, self.mim.to_slots(self.prototype_unit.project.weight))
+        )
 
     def head(self, features: Features, without: str = "") -> Output:
         """What follows the backbone."""
         embedding = self.global_embedding(features, without)
         if self.mim is not None:
             interaction = self.mim(features.maps)
-            local = self.local_embedding(interaction.attributes)
+            local = self.local_embedding(interaction.slots)
             if without == "mim":
                 local = torch.zeros_like(local)
             embedding = unit_rows(embedding + self.mim_weight * local)
@@ -160,8 +184,8 @@ class UMZero(nn.Module):
         unit = self.prototype_unit
         attributes = torch.maximum(self.attribute_head(embedding), unit.minimum)
         attributes = torch.minimum(attributes, unit.maximum)
-        foreground = self.foreground(*(features.maps[stage] for stage in self.config.foreground))
-        return Output(embedding, attributes, maps, foreground)
+        fine, coarse = (features.maps[stage] for stage in self.config.foreground)
+        return Output(embedding, attributes, maps, fine, coarse)
 
     def forward(self, images: Tensor, without: str = "") -> Output:
         return self.head(self.features(images), without)
@@ -173,7 +197,7 @@ class UMZero(nn.Module):
 
 
 def _stages_read(config: ModelConfig) -> set[str]:
-    """What HGA, MIM and the foreground read."""
+    """What HGA, MIM and a second look read."""
     read = set(config.foreground)
     read |= set(config.hga.stages if config.hga.enabled else ())
     read |= set(config.mim.stages if config.mim.enabled else ())

@@ -37,7 +37,9 @@ class Embedded(NamedTuple):
     embedding: F32  # (B, D), unit rows
     attributes: F32  # (B, A), on the sheet's scale
     maps: F32  # (B, T, h, w), where each attribute token was read; each map sums to 1
-    foreground: F32  # (B, h', w'), higher where the object is, on no scale of its own
+    # Two of the CNN's maps, of which `model.look.foreground` tells where the object is:
+    fine: F32  # (B, C, h', w')
+    coarse: F32  # (B, C', h", w")
 
 
 class Backend(Protocol):

@@ -143,9 +143,9 @@ class FakeBackend:
             raise error
         levels = self._levels(images)
         maps = np.broadcast_to(self._maps, (len(images), *self._maps.shape))
-        everywhere = np.ones((len(images), *self._maps.shape[1:]), np.float32)
+        flat = np.ones((len(images), 1, *self._maps.shape[1:]), np.float32)
         attributes = levels * self._span + self._minimum
-        return Embedded(_unit(levels), attributes, maps.copy(), everywhere)
+        return Embedded(_unit(levels), attributes, maps.copy(), flat, flat)
 
     def prototypes(self, class_attributes: F32) -> F32:
         self._check_open()

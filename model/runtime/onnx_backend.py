@@ -163,7 +163,8 @@ def _check_embed(session: Any, graph: str, manifest: Manifest) -> int:
             "embedding": (None, manifest.embedding_dim),
             "attributes": (None, len(manifest.attributes)),
             "maps": (None, None, *manifest.grid),
-            "foreground": (None, None, None),
+            "fine": (None, None, None, None),
+            "coarse": (None, None, None, None),
         },
     )
     named = max(manifest.attributes.tokens) + 1

@@ -120,7 +120,7 @@ def _looks(backend: Backend, whole: Image.Image, box: Box) -> _Looks:
     view = preprocess.clipped(whole.size)
     first = _look(backend, whole)
     once = first.embedding[0]
-    found = look.window(first.foreground[0], view)
+    found = look.window(look.foreground(first.fine[0], first.coarse[0]), view)
     perfect = look.Window(box, box[2] * box[3] / (view[2] * view[3]))
     twice, window = (
         look.combined(once, _look(backend, whole, w.box).embedding[0], w.share)

@@ -131,7 +131,7 @@ def mim_embedding(network: UMZero, features: Features) -> Tensor:
     """(N, D) unit rows, of MIM alone."""
     assert network.mim is not None
     return torch.cat(
-        [network.local_embedding(network.mim(part.maps).attributes) for part in chunks(features)]
+        [network.local_embedding(network.mim(part.maps).slots) for part in chunks(features)]
     )
 
 

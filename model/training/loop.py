@@ -84,7 +84,7 @@ def train_mim(
             with torch.autocast(
                 prototypes.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                embedding = network.local_embedding(mim(mixed).attributes)
+                embedding = network.local_embedding(mim(mixed).slots)
                 loss = share * losses_of(embedding, labels[part], prototypes, config)
                 if share < 1:
                     loss = loss + (1 - share) * losses_of(

@@ -171,16 +171,20 @@ class Inference:
         self._embedded(len(images), time.perf_counter() - started)
         return [
             Seen(
-                embedding, attributes, maps, image.decode_s, self._window(foreground, image.origin)
+                embedding,
+                attributes,
+                maps,
+                image.decode_s,
+                self._window(fine, coarse, image.origin),
             )
-            for embedding, attributes, maps, foreground, image in zip(*found, images, strict=True)
+            for embedding, attributes, maps, fine, coarse, image in zip(*found, images, strict=True)
         ]
 
-    def _window(self, foreground: F32, origin: Encoded | None) -> look.Window | None:
+    def _window(self, fine: F32, coarse: F32, origin: Encoded | None) -> look.Window | None:
         if origin is None or origin.looks == 1:
             return None
         view = self._decoding.region(origin.data, origin.box)
-        return look.window(foreground, view)
+        return look.window(look.foreground(fine, coarse), view)
 
 
 def _together(first: Seen, second: Seen, window: look.Window) -> Seen:

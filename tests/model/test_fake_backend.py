@@ -86,7 +86,13 @@ def test_a_token_of_many_attributes_is_read_from_its_cells() -> None:
 def test_the_space_of_cub_fits() -> None:
     backend = FakeBackend(attribute_count=312, token_count=28, input_size=224, grid=(7, 7))
     embedded = backend.embed(np.zeros((2, 224, 224, 3), np.uint8))
-    assert [part.shape for part in embedded] == [(2, 313), (2, 312), (2, 28, 7, 7), (2, 7, 7)]
+    assert [part.shape for part in embedded] == [
+        (2, 313),
+        (2, 312),
+        (2, 28, 7, 7),
+        (2, 1, 7, 7),
+        (2, 1, 7, 7),
+    ]
     assert backend.info.embedding_dim == 313
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from model.look import LEAST_SIDE, combined, mean
+from model.look import LEAST_SIDE, combined, foreground, mean
 from model.look import window as found_window
 from model.preprocess import Box
 from model.runtime.base import F32
@@ -157,3 +157,46 @@ def test_attributes_of_two_looks_are_weighted_the_same_way() -> None:
     first, second = np.array([[0, 50, 100], [100, 50, 0]], np.float32)
 
     assert mean(first, second, 0.25) == pytest.approx([75, 50, 25])
+
+
+def maps(*shapes: tuple[int, ...]) -> list[F32]:
+    random = np.random.default_rng(0)
+    return [random.normal(size=shape).astype(np.float32) for shape in shapes]
+
+
+def bilinear(values: np.ndarray, side: int) -> np.ndarray:
+    """Linear between the middles of cells, constant beyond the outermost ones."""
+    at = (np.arange(side) + 0.5) * len(values) / side - 0.5
+    rows = np.array([np.interp(at, range(len(values)), column) for column in values.T]).T
+    return np.array([np.interp(at, range(len(values)), row) for row in rows])
+
+
+def distances(feature_map: np.ndarray) -> np.ndarray:
+    """(C, h, w) -> (h, w): from the mean of the outermost cells."""
+    inside = np.zeros(feature_map.shape[1:], bool)
+    inside[1:-1, 1:-1] = True
+    border = feature_map[:, ~inside].mean(axis=1)
+    return np.linalg.norm(feature_map - border[:, None, None], axis=0)
+
+
+def test_it_is_the_coarse_distance_from_the_border_times_the_root_of_the_fine_one() -> None:
+    fine, coarse = maps((3, 6, 6), (4, 3, 3))
+    # The squared distances are what is enlarged.
+    far = np.sqrt(bilinear(distances(coarse) ** 2, 6))
+    expected = far * np.sqrt(distances(fine))
+    np.testing.assert_allclose(foreground(fine, coarse), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("top", "left"), [(1, 1), (6, 2), (4, 7)])
+def test_it_is_highest_on_what_differs_from_the_border(top: int, left: int) -> None:
+    fine, coarse = (0.1 * feature_map for feature_map in maps((8, 12, 12), (8, 6, 6)))
+    fine[:3, top : top + 4, left : left + 4] += 1
+    coarse[2:5, top // 2 : top // 2 + 2, left // 2 : left // 2 + 2] += 1
+    row, column = divmod(int(foreground(fine, coarse).argmax()), 12)
+    assert top <= row < top + 4
+    assert left <= column < left + 4
+
+
+def test_a_map_without_differences_has_no_foreground_and_small_grids_have_one_at_all() -> None:
+    flat = foreground(np.ones((3, 4, 4), np.float32), np.ones((2, 2, 2), np.float32))
+    np.testing.assert_array_equal(flat, np.zeros((4, 4)))

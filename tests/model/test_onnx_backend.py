@@ -37,7 +37,7 @@ def graph(name: str, inputs: list, outputs: list, nodes: list, constants: dict) 
 
 
 def embed_graph(size: int = SIZE, dim: int = DIM, tokens: int | str = TOKENS) -> bytes:
-    """Mean colour -> attributes -> embedding; constant maps, a bright foreground."""
+    """Mean colour -> attributes -> embedding; constant maps, colours as the CNN's maps."""
     node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     kinds = onnx.TensorProto
     return graph(
@@ -48,12 +48,14 @@ def embed_graph(size: int = SIZE, dim: int = DIM, tokens: int | str = TOKENS) ->
             value("maps", kinds.FLOAT, ["B", tokens, *GRID]),
             value("attributes", kinds.FLOAT, ["B", ATTRIBUTES]),
             value("embedding", kinds.FLOAT, ["B", dim]),
-            value("foreground", kinds.FLOAT, ["B", size, size]),
+            value("coarse", kinds.FLOAT, ["B", size, size, 3]),
+            value("fine", kinds.FLOAT, ["B", size, size, 3]),
         ],
         [
             node("Cast", ["images"], ["pixels"], to=kinds.FLOAT),
             node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),
-            node("ReduceMean", ["pixels", "channels"], ["foreground"], keepdims=0),
+            node("Identity", ["pixels"], ["fine"]),
+            node("Neg", ["pixels"], ["coarse"]),
             node("MatMul", ["colour", "read"], ["attributes"]),
             node("MatMul", ["attributes", "project"], ["raw"]),
             node("LpNormalization", ["raw"], ["embedding"], axis=-1, p=2),
@@ -63,7 +65,6 @@ def embed_graph(size: int = SIZE, dim: int = DIM, tokens: int | str = TOKENS) ->
         ],
         {
             "axes": np.array([1, 2]),
-            "channels": np.array([3]),
             "read": READ,
             "project": PROJECT[:, :dim],
             "rest": np.array([TOKENS, *GRID]),

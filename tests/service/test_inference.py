@@ -172,9 +172,9 @@ class Finding(FakeBackend):
 
     def embed(self, images: U8) -> Embedded:
         found = super().embed(images)
-        foreground = np.zeros_like(found.foreground)
-        foreground[:, 2:, :2] = 1
-        return found._replace(foreground=foreground)
+        feature_map = np.zeros_like(found.fine)
+        feature_map[:, :, 2:, :2] = 1
+        return found._replace(fine=feature_map, coarse=feature_map)
 
 
 def quarters(file_format: str = "PNG") -> bytes:

@@ -96,9 +96,10 @@ class Finding(FakeBackend):
 
     def embed(self, images: U8) -> Embedded:
         found = super().embed(images)
-        foreground = np.zeros_like(found.foreground)
-        foreground[:, :, 2:] = 1
-        return found._replace(foreground=foreground)
+        feature_map = np.zeros_like(found.fine)
+        feature_map[:, :, ::2, 2:] = 1
+        feature_map[:, :, 1::2, 2:] = -1  # so that the border's mean is the left half's
+        return found._replace(fine=feature_map, coarse=feature_map)
 
 
 def test_a_second_look_finds_what_the_first_one_saw_beside_something_else(

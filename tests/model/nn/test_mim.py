@@ -23,10 +23,19 @@ def maps(batch: int = 2) -> dict[str, torch.Tensor]:
 
 
 def test_it_predicts_every_attribute_and_says_where_each_token_looked() -> None:
-    interaction = module()(maps(3))
-    assert interaction.attributes.shape == (3, 6)
+    mim = module()
+    interaction = mim(maps(3))
+    assert mim.attributes(interaction.slots).shape == (3, 6)
     assert interaction.maps.shape == (3, 3, 2, 2)
     torch.testing.assert_close(interaction.maps.sum(dim=(2, 3)), torch.ones(3, 3))
+
+
+@torch.no_grad()
+def test_a_linear_map_of_the_attributes_may_read_their_slots_instead() -> None:
+    mim = module()
+    slots, rows = mim(maps(3)).slots, torch.randn(4, 6)
+    expected = mim.attributes(slots) @ rows.T
+    torch.testing.assert_close(slots @ mim.to_slots(rows).T, expected)
 
 
 @torch.no_grad()
@@ -48,11 +57,11 @@ def test_scaled_channels_count_alike_whatever_their_deviation() -> None:
     loud = {
         stage: m * torch.logspace(-1, 2, m.shape[1])[:, None, None] for stage, m in inputs.items()
     }
-    assert (mim(loud).attributes - expected.attributes).abs().max() > 1e-2
+    assert (mim(loud).slots - expected.slots).abs().max() > 1e-2
 
     mim.scale_visual_tokens(loud)
 
-    torch.testing.assert_close(mim(loud).attributes, expected.attributes, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(mim(loud).slots, expected.slots, atol=1e-4, rtol=1e-3)
 
 
 def test_grids_that_do_not_nest_are_refused() -> None:
@@ -74,4 +83,4 @@ def test_one_image_is_not_changed_by_its_neighbours_in_the_batch() -> None:
     mim, inputs = module(), maps(4)
     alone = mim({s: m[1:2] for s, m in inputs.items()})
     together = mim(inputs)
-    torch.testing.assert_close(together.attributes[1:2], alone.attributes, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together.slots[1:2], alone.slots, atol=1e-5, rtol=1e-4)
