@@ -84,6 +84,10 @@ def invalid_body(errors: Iterable[Any]) -> InvalidBody:
     return InvalidBody(shown, listed)
 
 
+class Status(BaseModel):
+    status: Literal["alive", "ready"]
+
+
 class Class(BaseModel):
     class_id: str
     name: str
@@ -232,8 +236,18 @@ class ExplanationList(BaseModel):
     bundle: str
 
 
+class FieldError(BaseModel):
+    """One field or parameter that can't be used."""
+
+    field: str
+    message: str
+
+
 class Problem(BaseModel):
-    """RFC 9457."""
+    """RFC 9457. `code` is stable, for programs; `detail` is for people.
+
+    `errors` comes with `validation`; `index` says which item of a list is meant.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -242,6 +256,8 @@ class Problem(BaseModel):
     status: int
     detail: str
     code: str
+    errors: list[FieldError] | None = None
+    index: int | None = None
 
 
 class ProblemResult(BaseModel):

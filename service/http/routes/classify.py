@@ -13,7 +13,7 @@ from model.errors import ImageError
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError, ServiceError
-from service.http import bodies
+from service.http import bodies, faults
 from service.http.deps import (
     QuestionDep,
     ServiceDep,
@@ -22,7 +22,8 @@ from service.http.deps import (
     received,
     while_connected,
 )
-from service.http.problems import documented, noted, problem_of
+from service.http.openapi import documented
+from service.http.problems import noted, problem_of
 from service.http.schemas import Classification, Classifications
 from service.usecases.classify import Answer, Question
 
@@ -57,12 +58,33 @@ IMAGE_BODY = {
 
 @router.post(
     "/classify",
+    summary="Classify images",
     response_model=Classification | Classifications,
-    responses=documented(400, 404, 408, 413, 415, 422, 503),
+    responses=documented(
+        faults.IMAGES,
+        faults.BOX,
+        faults.UNKNOWN_CLASS,
+        faults.NO_CANDIDATES,
+        faults.REVISION,
+        faults.STORE,
+    ),
     openapi_extra={"requestBody": IMAGE_BODY},
 )
 async def classify(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
-    """Which classes does a photograph show? One image, or several as a list of results."""
+    """Which classes does an image show? The best `top_k`, the most probable first.
+
+    Send the image as the field `image` of a form, as the body itself, or as base64 in JSON; several
+    fields, or a list in JSON, are several images. Then the answer is `results`, one for each image
+    in its order, and one that can't be used has its `problem` in its place.
+
+        curl -F image=@photo.jpg 'http://127.0.0.1:8000/classify?top_k=3'
+        curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
+
+    `score` is the logit of a class, before `gamma`; `probability` comes after it, over the
+    candidates, which `scope` and `classes` narrow. `attributes` are those that the image shows
+    most, on the sheet's scale. `revision` says which state of the registry was asked: a client that
+    sends the revision of its own write as `min_revision` finds its class on any replica.
+    """
     started = time.perf_counter()
     settings = service.settings
     generation = service.admitting()
