@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from service.bootstrap import Service
@@ -33,6 +33,8 @@ router = APIRouter(tags=["classes"])
 
 MAX_PAGE = 1000
 MAX_NEIGHBOURS = 100
+
+ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
 
 _WRITTEN = (faults.JSON_BODY, faults.SHEET, faults.BUNDLE_CLASS, faults.STORE)
 _OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
@@ -64,7 +66,7 @@ def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
 )
 async def list_classes(
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="classes in a page")] = 100,
     after: Annotated[str | None, Query(description="the last id of the page before")] = None,
 ) -> Response:
     """All classes, the bundle's own and the registered ones, in the order of their ids.
@@ -91,7 +93,7 @@ async def list_classes(
     response_model=FullClass,
     responses=documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
 )
-async def get_class(class_id: str, service: ServiceDep) -> Response:
+async def get_class(class_id: ClassId, service: ServiceDep) -> Response:
     """One class as the list shows it, with its whole sheet and its metadata.
 
     `attributes` is one number for each attribute, in the order of `GET /attributes`.
@@ -115,9 +117,9 @@ async def get_class(class_id: str, service: ServiceDep) -> Response:
     responses=documented(faults.UNKNOWN_CLASS, faults.VALIDATION, faults.NOT_READY),
 )
 async def get_neighbours(
-    class_id: str,
+    class_id: ClassId,
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS)] = 10,
+    limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="at most")] = 10,
 ) -> Response:
     """The classes that a class will be confused with: its nearest ones, by their sheets.
 
@@ -187,7 +189,7 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
     ),
     openapi_extra=_body(NewClassBody),
 )
-async def replace_class(class_id: str, request: Request, service: ServiceDep) -> Response:
+async def replace_class(class_id: ClassId, request: Request, service: ServiceDep) -> Response:
     """Put another sheet, name and metadata in place of a registered class's.
 
     All three are replaced: what the body leaves out is not kept. The bundle's own classes can't be.
@@ -208,7 +210,7 @@ async def replace_class(class_id: str, request: Request, service: ServiceDep) ->
     response_model=Removed,
     responses=documented(faults.UNKNOWN_CLASS, faults.BUNDLE_CLASS, faults.NOT_READY, faults.STORE),
 )
-async def remove_class(class_id: str, service: ServiceDep) -> Response:
+async def remove_class(class_id: ClassId, service: ServiceDep) -> Response:
     """Remove a registered class; its id and its name are free again.
 
     `revision` is the registry's first one without it. The bundle's own classes can't be removed.

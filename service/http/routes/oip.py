@@ -52,6 +52,7 @@ _INFER_BODY = {
         {
             "name": HEADER,
             "in": "header",
+            "required": False,
             "description": "with tensors as bytes after the JSON: how many bytes the JSON has",
             "schema": _LENGTH,
         }
@@ -152,7 +153,7 @@ async def model_version_ready(service: ServiceDep, model: Model, number: Number)
 
 @router.post(
     "/models/{model}/infer",
-    summary="Infer",
+    summary="Inference",
     response_model=InferenceResponse,
     responses=_INFERRED,
     openapi_extra=_INFER_BODY,
@@ -172,7 +173,7 @@ async def infer(request: Request, service: ServiceDep, model: Model) -> Response
 
 @router.post(
     "/models/{model}/versions/{number}/infer",
-    summary="Infer, by version",
+    summary="Inference, by version",
     response_model=InferenceResponse,
     responses=_INFERRED,
     openapi_extra=_INFER_BODY,
