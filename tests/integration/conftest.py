@@ -65,9 +65,9 @@ class Server:
             self.process.wait()
             pytest.fail(f"the server did not start: {line}\n{log.read_text()}")
         self.url = line.rsplit(" ", 1)[1].strip()
-        document = document_of(settings["UMZERO_BUNDLE"])
+        self.document = document_of(settings["UMZERO_BUNDLE"])
         self.client = httpx.Client(
-            base_url=self.url, timeout=60, event_hooks={"response": [document.check]}
+            base_url=self.url, timeout=60, event_hooks={"response": [self.document.check]}
         )
 
     @property

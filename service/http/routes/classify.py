@@ -30,30 +30,22 @@ from service.usecases.classify import Answer, Question
 router = APIRouter(tags=["classify"])
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_BASE64 = {"type": "string", "contentEncoding": "base64"}
-IMAGE_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["image"],
-                "properties": {
-                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                },
-            }
-        },
-        "image/*": _BINARY,
-        "application/octet-stream": _BINARY,
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["image"],
-                "properties": {"image": {"anyOf": [_BASE64, {"type": "array", "items": _BASE64}]}},
-            }
-        },
-    },
-}
+
+
+def image_body(**bounds: int) -> dict[str, Any]:
+    """OpenAPI's `requestBody` for images; `bounds` of a list of them, as JSON Schema has them."""
+    one = {"type": "string", "format": "byte", "contentEncoding": "base64"}
+    several = {"type": "array", "minItems": 1, **bounds}
+    in_form = {"image": {**several, "items": _BINARY["schema"]}}
+    in_json = {"image": {"anyOf": [one, {**several, "items": one}]}}
+    shapes = {"multipart/form-data": in_form, "application/json": in_json}
+    content: dict[str, Any] = {"image/*": _BINARY, "application/octet-stream": _BINARY}
+    for media_type, properties in shapes.items():
+        content[media_type] = {
+            "schema": {"type": "object", "required": ["image"], "properties": properties}
+        }
+    content["application/json"]["schema"]["additionalProperties"] = False
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.post(
@@ -68,7 +60,7 @@ IMAGE_BODY = {
         faults.REVISION,
         faults.STORE,
     ),
-    openapi_extra={"requestBody": IMAGE_BODY},
+    openapi_extra=image_body(),
 )
 async def classify(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
     """Which classes does an image show? The best `top_k`, the most probable first.

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from service.http import faults
 from service.http.deps import BoxDep, ServiceDep, images_of, quick_answer
 from service.http.openapi import documented
-from service.http.routes.classify import IMAGE_BODY
+from service.http.routes.classify import image_body
 from service.http.schemas import SuggestedSheet
 from service.usecases import describe as usecase
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["classes"])
     summary="Suggest a sheet from images",
     response_model=SuggestedSheet,
     responses=documented(faults.IMAGES, faults.BOX),
-    openapi_extra={"requestBody": IMAGE_BODY},
+    openapi_extra=image_body(),
 )
 async def describe(request: Request, service: ServiceDep, box: BoxDep) -> Response:
     """Images of one thing -> the sheet that they suggest, to look through and to register.

@@ -10,7 +10,7 @@ from service.errors import RequestError
 from service.http import faults
 from service.http.deps import BoxDep, ServiceDep, images_of, listed, quick_answer
 from service.http.openapi import documented
-from service.http.routes.classify import IMAGE_BODY
+from service.http.routes.classify import image_body
 from service.http.schemas import ExplanationList
 from service.usecases.explain import Explanation, Explanations, position_of
 
@@ -30,7 +30,7 @@ router = APIRouter(tags=["classify"])
             faults.IMAGES, faults.BOX, faults.EXPLAINED, faults.UNKNOWN_CLASS, faults.STORE
         ),
     },
-    openapi_extra={"requestBody": IMAGE_BODY},
+    openapi_extra=image_body(maxItems=1),
 )
 async def explain(
     request: Request,
@@ -64,7 +64,8 @@ async def explain(
         position_of(generation, attribute)
     async with images_of(request, service, 1) as images:
         image = images[0]
-        assert isinstance(image, bytes)  # its error would have been raised
+        if not isinstance(image, bytes):  # in a list of one
+            raise image
         found = await service.explain.explain(generation, image, asked, box)
         if PNG not in request.headers.get("accept", ""):
             return quick_answer(_content(generation, found, attribute))
