@@ -54,26 +54,36 @@ BODY = (
     _of(errors.BodyTimeout),
     Fault(415, "unsupported_encoding", "The body is compressed (`Content-Encoding`)."),
 )
+_JSON_INVALID = Fault(400, "json_invalid", "The body isn't JSON.")
 JSON_BODY = (
     *BODY,
     VALIDATION,
-    Fault(400, "json_invalid", "The body isn't JSON."),
+    _JSON_INVALID,
     Fault(422, "duplicate_key", "A key comes twice in an object."),
     Fault(415, "unsupported_media_type", "The body's `Content-Type` isn't one of those listed."),
 )
-# Of a body with images, in any of its forms.
-IMAGES = (
-    *JSON_BODY,
+# Of images, however they come.
+_IMAGES = (
     _of(errors.DeadlinePassed),
-    Fault(400, "multipart_invalid", "The form can't be read."),
     Fault(400, "base64_invalid", "An image isn't base64 (RFC 4648, section 4)."),
     Fault(413, "image_too_large", "An image has more pixels than are allowed."),
-    Fault(422, "image_missing", "The body holds no image."),
     Fault(422, "image_empty", "The image, or the whole body, has no bytes."),
-    Fault(422, "image_type", "An image in JSON isn't a string."),
     Fault(422, "image_truncated", "The image ends too early."),
     Fault(422, "image_unreadable", "The bytes are no image of a known format."),
     Fault(422, "too_many_images", "More images than a request may have."),
+)
+IMAGES = (
+    *JSON_BODY,
+    *_IMAGES,
+    Fault(400, "multipart_invalid", "The form can't be read."),
+    Fault(422, "image_missing", "The body holds no image."),
+    Fault(422, "image_type", "An image in JSON isn't a string."),
+)
+TENSORS = (
+    *BODY,
+    *_IMAGES,
+    _JSON_INVALID,
+    Fault(422, VALIDATION.code, "A field is missing, or isn't what the protocol says."),
 )
 BOX = (
     Fault(422, "box_invalid", "`box` isn't x,y,w,h: finite numbers, w and h above 0."),

@@ -12,7 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from model.bundle import Bundle
-from service.http.examples import Example, examples_of
+from service.http.examples import examples_of
+from service.http.examples.words import Example
 from service.http.faults import INTERNAL, Fault
 from service.http.oip_schemas import InferenceRequest
 from service.http.problems import MEDIA_TYPE, problem, protocol_status

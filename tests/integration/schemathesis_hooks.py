@@ -16,7 +16,7 @@ from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from model.runtime.fake import FAKE_ATTRIBUTES
-from service.http.examples import IMAGE
+from service.http.examples.words import IMAGE
 from service.http.tensors import HEADER
 
 schemathesis.openapi.format("byte", strategies.just(IMAGE))

@@ -73,7 +73,7 @@ def test_every_operation_says_what_it_does(document: Document) -> None:
 
 def test_every_operation_has_examples(document: Document) -> None:
     for label, operation in labelled(document):
-        missing = f"add {operation['operationId']!r} to service/http/examples.py"
+        missing = f"add {operation['operationId']!r} to service/http/examples"
         for parameter in operation.get("parameters", ()):
             if parameter["required"]:
                 assert "example" in parameter, f"{label}, {parameter['name']}: {missing}"

@@ -45,7 +45,7 @@ _INFERRED: dict[int | str, dict[str, Any]] = {
             HEADER: {"description": "bytes of the JSON before the tensors", "schema": _LENGTH}
         },
     },
-    **documented_as_protocol(faults.UNKNOWN_MODEL, faults.IMAGES, faults.NO_CANDIDATES),
+    **documented_as_protocol(faults.UNKNOWN_MODEL, faults.TENSORS, faults.NO_CANDIDATES),
 }
 _INFER_BODY = {
     "parameters": [
