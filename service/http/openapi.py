@@ -179,13 +179,13 @@ def _show(example: Example, operation: dict[str, Any]) -> None:
                 parameter["example"] = value
             else:
                 parameter["schema"]["examples"] = [value]
-    if example.bodies:
-        operation["requestBody"]["content"][JSON]["examples"] = {
-            name: {"value": value} for name, value in example.bodies.items()
-        }
     success = next(code for code in operation["responses"] if code.startswith("2"))
-    content = operation["responses"][success]["content"]
-    if example.answers:
-        content[JSON if JSON in content else next(iter(content))]["examples"] = {
-            name: {"value": value} for name, value in example.answers.items()
-        }
+    for part, values in (
+        (operation.get("requestBody"), example.bodies),
+        (operation["responses"][success], example.answers),
+    ):
+        if part and values:
+            content = part["content"]
+            content[JSON if JSON in content else next(iter(content))]["examples"] = {
+                name: {"value": value} for name, value in values.items()
+            }

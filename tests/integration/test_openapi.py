@@ -5,7 +5,9 @@ each answer that any test gets against the document.
 """
 
 import ast
+import base64
 import importlib
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -19,13 +21,14 @@ from fastapi.routing import APIRoute
 from service import errors
 from service.errors import ServiceError
 from service.http import routes
+from service.http.examples.words import FILE, IMAGE
 from tests.integration.conformance import Document
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-# Served, but no part of the interface: a page, and a second name.
-HIDDEN = {"/", "/v2/"}
+# Served, but no part of the interface: a page, its files, and a second name.
+HIDDEN = {"/", "/static/{name}", "/v2/"}
 # Errors that no request is answered with.
 NEVER_SENT = {errors.ServiceError, errors.ConfigurationError, errors.ClientGone}
 WITH_THEIR_OWN_CODE = {errors.RequestError, errors.SheetRefused}
@@ -77,11 +80,10 @@ def test_every_operation_has_examples(document: Document) -> None:
         for parameter in operation.get("parameters", ()):
             if parameter["required"]:
                 assert "example" in parameter, f"{label}, {parameter['name']}: {missing}"
-        if JSON in operation.get("requestBody", {}).get("content", {}):
-            assert operation["requestBody"]["content"][JSON].get("examples"), f"{label}: {missing}"
+        if "requestBody" in operation:
+            assert examples(operation["requestBody"]), f"{label}: {missing}"
         for status, response in operation["responses"].items():
-            shown = [kind for kind, said in response["content"].items() if said.get("examples")]
-            assert shown, f"{label} shows no example of {status}: {missing}"
+            assert examples(response), f"{label} shows no example of {status}: {missing}"
 
 
 def test_every_operation_says_what_can_go_wrong(document: Document) -> None:
@@ -107,9 +109,8 @@ def test_every_example_is_valid_against_its_own_schema(document: Document) -> No
             for value in parameter_examples(parameter)
         ]
         contents = [operation.get("requestBody", {}), *operation["responses"].values()]
-        for media_type in (said for part in contents for said in part.get("content", {}).values()):
-            found = media_type.get("examples", {}).values()
-            pairs += [(media_type["schema"], example["value"]) for example in found]
+        for part in contents:
+            pairs += [(part["content"][kind]["schema"], value) for kind, value in examples(part)]
         for schema, value in pairs:
             assert document.errors(schema, value) == [], (label, value)
             checked += 1
@@ -122,11 +123,26 @@ def test_every_example_works_when_it_is_sent(http: httpx.Client, document: Docum
     order = ["register_classes", *(operations.keys() - {"register_classes", "remove_class"})]
     for name in [*order, "remove_class"]:
         method, path, operation = operations[name]
-        bodies = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
-        for body in [e["value"] for e in bodies.get("examples", {}).values()] or [None]:
+        for kind, body in examples(operation.get("requestBody", {})) or [(JSON, None)]:
+            sent = {"json": body} if kind == JSON else {"files": form(body)}
             for query in queries(operation):
-                response = http.request(method, filled(path, operation), params=query, json=body)
+                response = http.request(method, filled(path, operation), params=query, **sent)
                 assert response.is_success, (name, query, response.text)
+
+
+def examples(part: dict[str, Any]) -> list[tuple[str, Any]]:
+    """(media type, value) of a request's or an answer's body."""
+    content = part.get("content", {}).items()
+    return [(kind, e["value"]) for kind, said in content for e in said.get("examples", {}).values()]
+
+
+def form(body: dict[str, Any]) -> dict[str, tuple[str | None, bytes]]:
+    """A form's fields: files, and JSON."""
+    image = base64.b64decode(IMAGE)
+    return {
+        name: ("image.png", image) if value == FILE else (None, json.dumps(value).encode())
+        for name, value in body.items()
+    }
 
 
 def filled(path: str, operation: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ IMAGE = (
     "DwI3sXfw8GBq5xEMcx57zTBPeyCoecsITZfcQiPMJFtouMBKTN21te0j5Lb6WVZnUPWg1NaQdkfaDOVoKW9D"
     "y0iHob26Pq9K2sa7f/zs6Bv4oV4fHR97TFyPDgAAAABJRU5ErkJggg=="
 )
+FILE = "(the bytes of a file)"
 NEW_CLASS = "new-class"
 REVISION = 7
 
@@ -22,8 +23,8 @@ REVISION = 7
 class Example:
     """What an operation is asked, and what it answers.
 
-    `parameters` by their names, also the optional ones; `bodies` in JSON and `answers` by what
-    each of them shows.
+    `parameters` by their names, also the optional ones; `bodies` and `answers` by what each of them
+    shows, in JSON, or in the only type that there is. A file in a form is `FILE`.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
