@@ -4,7 +4,7 @@ A route says its `summary`, its docstring is the description, `responses=documen
 can go wrong (see `faults`), and `examples` has one example for each operation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -70,7 +70,7 @@ def documented_as_protocol(*faults: Faults) -> dict[int | str, dict[str, Any]]:
     """`documented`, as the Open Inference Protocol says it."""
     return {
         status: {
-            **_described(found),
+            **_described(found, [fault.meaning for fault in found]),
             "content": {
                 JSON: {
                     "schema": reference("ProtocolError"),
@@ -134,7 +134,9 @@ def _document(app: FastAPI, examples: Mapping[str, Example]) -> dict[str, Any]:
     return document
 
 
-def _by_status(faults: Iterable[Faults], shown: Any) -> list[tuple[int, list[Fault]]]:
+def _by_status(
+    faults: Iterable[Faults], shown: Callable[[int], int]
+) -> list[tuple[int, list[Fault]]]:
     found: dict[int, dict[str, Fault]] = {}
     for some in (*faults, INTERNAL):
         for fault in [some] if isinstance(some, Fault) else some:
@@ -155,13 +157,15 @@ def _problems(faults: list[Fault]) -> dict[str, Any]:
         }
         for fault in faults
     }
-    return {**_described(faults), "content": {MEDIA_TYPE: {"schema": schema, "examples": shown}}}
+    return {
+        **_described(faults, [f"`{fault.code}`: {fault.meaning}" for fault in faults]),
+        "content": {MEDIA_TYPE: {"schema": schema, "examples": shown}},
+    }
 
 
-def _described(faults: list[Fault]) -> dict[str, Any]:
-    lines = "\n".join(f"- `{fault.code}`: {fault.meaning}" for fault in faults)
+def _described(faults: list[Fault], lines: list[str]) -> dict[str, Any]:
     headers = _RETRY_AFTER if all(fault.retried for fault in faults) else {}
-    return {"description": lines, "headers": dict(headers)}
+    return {"description": "\n".join(f"- {line}" for line in lines), "headers": dict(headers)}
 
 
 def _drop_framework_s_422(operation: dict[str, Any]) -> None:

@@ -41,7 +41,8 @@ class Document:
         operation = self.content["paths"][path][method]
         documented = operation["responses"].get(status)
         said = f"{where} answered {status}: {response.text[:300]}"
-        assert documented is not None, f"{said}\n- add the fault to its documented(...)"
+        hint = "if it is right, name its fault in the route's documented(...)"
+        assert documented is not None, f"{said}\n- {status} isn't documented; {hint}"
         content = documented["content"]
         media_type = response.headers["content-type"]
         kind = next((k for k in content if media_type in (k, f"{k}; charset=utf-8")), None)
@@ -51,7 +52,7 @@ class Document:
             assert not shown.get("required") or name in response.headers, f"{said}\n- no {name}"
         if kind.endswith("json"):
             found = self.errors(content[kind]["schema"], json.loads(response.text))
-            assert not found, f"{said}\n- " + "\n- ".join(found)
+            assert not found, f"{said}\n- " + "\n- ".join([*found, hint])
 
     def errors(self, schema: dict[str, Any], value: Any) -> list[str]:
         """What one of the document's schemas finds wrong with a value."""

@@ -29,7 +29,6 @@ BEYOND_SCHEMA = {
     "unknown_attribute": "the names are the bundle's, and hundreds",
     "no_candidates": "a list in one text may turn out empty, or a scope without classes",
     "class_missing": "one of two parameters is needed",
-    "class_id_mismatch": "a class's id stands in the path already",
     "box_outside": "how large the image is",
 }
 FILES = {"datatype": "BYTES", "shape": [1], "data": [IMAGE]}
@@ -51,6 +50,8 @@ def before_call(context: HookContext, case: Case, **_: Any) -> None:
     elif case.operation.path.startswith("/classes") and isinstance(case.body, dict):
         for item in case.body.get("classes", [case.body]):
             item["attributes"] = fitted(item["attributes"])
+        if case.method == "PUT":
+            case.body.pop("class_id", None)  # another one than the path's is refused
 
 
 def fit_tensor(case: Case) -> None:

@@ -212,7 +212,7 @@ def test_the_errors_of_the_source_are_the_documented_ones(document: Document) ->
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"status": 404}, "add the fault"),
+        ({"status": 404}, "404 isn't documented"),
         ({"json": {"code": "other"}}, "code"),
         ({"type": JSON}, "isn't among"),
         ({"headers": {}}, "no X-Request-ID"),

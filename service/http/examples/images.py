@@ -1,19 +1,14 @@
 """`/classify`, `/explain` and `/describe`."""
 
 from service.http.examples.words import IMAGE, REVISION, Example, Words
+from service.http.problems import problem
 
 
 def of_images(words: Words) -> dict[str, Example]:
     images = {"one image": {"image": IMAGE}, "several images": {"image": [IMAGE, IMAGE]}}
     told = {"bundle": words.bundle, "revision": REVISION}
     timings = {"decode": 2.2, "inference": 8.2, "score": 0.6, "total": 11.7}
-    unusable = {
-        "type": "urn:umzero:problem:image_unreadable",
-        "title": "Unprocessable Content",
-        "status": 422,
-        "detail": "the image can't be read",
-        "code": "image_unreadable",
-    }
+    unusable = problem(422, "image_unreadable", "the bytes are no image of a known format")
     contributions = zip(words.names, (3.1, -0.4), strict=False)
     return {
         "classify": Example(
