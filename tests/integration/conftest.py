@@ -1,5 +1,6 @@
 """A server process on a real socket, with the fake backend."""
 
+import asyncio
 import functools
 import os
 import signal
@@ -34,7 +35,9 @@ def document_of(folder: str) -> Document:
     with tempfile.TemporaryDirectory() as state:
         settings = Settings(bundle=Path(folder), state_dir=Path(state))
         app = create_app(settings, FakeBackend.of(bundles.read(folder)))
-        return Document(app.openapi())
+        document = Document(app.openapi())
+        asyncio.run(app.state.service.stop())
+        return document
 
 
 class Server:
