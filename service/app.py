@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.runtime.base import Backend
 from service.bootstrap import build, version
-from service.http import problems
+from service.http import openapi, problems
 from service.http.middleware import Observed
 from service.http.routes import (
     attributes,
@@ -33,10 +33,15 @@ class _App(FastAPI):
         await way(scope, receive, send)
 
 
-_DESCRIPTION = (
-    "Zero-shot image classification: a sheet of attributes becomes a class that works at once. "
-    "Errors are RFC 9457 problem details with a stable `code`."
-)
+_DESCRIPTION = """\
+Zero-shot image classification: a sheet of attributes becomes a class that works at once.
+
+Classify an image with `POST /classify`; describe a class that there is no photograph of with
+`POST /classes`, and the next image can be classified as it. `GET /attributes` lists the words.
+
+Errors are RFC 9457 problem details, `application/problem+json` with a stable `code`; where it is
+503, `Retry-After` says when to try again. Every answer has an `X-Request-ID`, as the log does.
+"""
 
 
 def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
@@ -60,6 +65,9 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
         title="UMZero",
         version=version(),
         description=_DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        generate_unique_id_function=openapi.operation_id,
         lifespan=lifespan,
         redirect_slashes=False,
     )
@@ -69,4 +77,5 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     problems.install(app)
     for routes in (classify, explain, describe, classes, attributes, health, metrics, oip):
         app.include_router(routes.router)
+    openapi.install(app, service.generation.bundle)
     return app

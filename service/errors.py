@@ -51,7 +51,7 @@ class RequestError(ServiceError):
 
 
 class ValidationError(ServiceError):
-    """Fields or parameters are missing, unknown or of the wrong kind; `errors` lists them all."""
+    """Fields or parameters are missing, unknown or of the wrong kind; `errors` lists them."""
 
     status, code = 422, "validation"
 
@@ -65,10 +65,14 @@ class ValidationError(ServiceError):
 
 
 class BodyTooLarge(ServiceError):
+    """The body, or an image in it, has more bytes than are allowed."""
+
     status, code = 413, "body_too_large"
 
 
 class BodyTimeout(ServiceError):
+    """The body wasn't complete in time; the connection is closed."""
+
     status, code = 408, "body_timeout"
 
 
@@ -79,11 +83,13 @@ class ClientGone(ServiceError):
 
 
 class NotReady(ServiceError):
+    """The service warms up, or is shutting down."""
+
     status, code, retry_after_s = 503, "not_ready", 1
 
 
 class Overloaded(ServiceError):
-    """More work than can wait; `retry_after_s`: when there may be room."""
+    """More work than can wait; `Retry-After` says when there may be room."""
 
     status, code, retry_after_s = 503, "overloaded", 1
 
@@ -93,26 +99,38 @@ class Overloaded(ServiceError):
 
 
 class DeadlinePassed(ServiceError):
+    """The answer took longer than a request may."""
+
     status, code, retry_after_s = 503, "deadline", 1
 
 
 class RevisionUnavailable(ServiceError):
+    """The registry hasn't reached `min_revision`."""
+
     status, code, retry_after_s = 503, "revision_unavailable", 1
 
 
 class StoreUnavailable(ServiceError):
+    """The database of registered classes does not answer."""
+
     status, code, retry_after_s = 503, "store_unavailable", 1
 
 
 class UnknownClass(ServiceError):
+    """No class has this id."""
+
     status, code = 404, "unknown_class"
 
 
 class UnknownModel(ServiceError):
+    """Another model, or another version of it, is served."""
+
     status, code = 404, "unknown_model"
 
 
 class NoCandidates(ServiceError):
+    """No class is left to choose from."""
+
     status, code = 422, "no_candidates"
 
 
@@ -123,10 +141,14 @@ class BundleClassError(ServiceError):
 
 
 class ClassExists(ServiceError):
+    """A class has this id already."""
+
     status, code = 409, "class_exists"
 
 
 class NameTaken(ServiceError):
+    """A class has this name already."""
+
     status, code = 409, "name_taken"
 
 

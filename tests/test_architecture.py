@@ -48,7 +48,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "python_multipart": ("service.http",),
     "uvicorn": ("service.commands",),
     # Settings are pydantic models: their fields and validators come from pydantic itself.
-    "pydantic": ("service.http.schemas", "service.settings"),
+    "pydantic": ("service.http.schemas", "service.http.oip_schemas", "service.settings"),
     "pydantic_settings": ("service.settings",),
     "sqlalchemy": ("service.registry",),
     "alembic": ("service.registry",),

@@ -21,6 +21,8 @@ from service.usecases.classify import Question, Scope
 # Far beyond any score, and far from float32's end.
 _GAMMA_LIMIT = 1e6
 _REVISION_LIMIT = 2**63 - 1
+_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,9})?"
+_SIZE = r"([1-9][0-9]{0,8}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9])"
 
 
 async def _service(request: Request) -> Service:
@@ -30,7 +32,12 @@ async def _service(request: Request) -> Service:
 
 async def image_box(
     box: Annotated[
-        str | None, Query(description="x,y,w,h in pixels of the upright original")
+        str | None,
+        Query(
+            description="x,y,w,h in pixels of the upright original",
+            # Said only: what doesn't fit has a code of its own.
+            json_schema_extra={"pattern": f"^-?{_NUMBER},-?{_NUMBER},{_SIZE},{_SIZE}$"},
+        ),
     ] = None,
 ) -> Box | None:
     """Raises: RequestError, 422 `box_invalid`."""

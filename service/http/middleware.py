@@ -57,7 +57,7 @@ class Observed:
             log.exception("request failed", extra={"request_id": request_id})
             if status:
                 raise
-            await response_of(error)(inner, receive, send_observed)
+            await response_of(error, scope["path"])(inner, receive, send_observed)
         finally:
             self._note(inner, method, status, time.perf_counter() - started)
 

@@ -1,4 +1,7 @@
-"""Errors as RFC 9457 problem details: `application/problem+json` with a stable `code`."""
+"""Errors as RFC 9457 problem details: `application/problem+json` with a stable `code`.
+
+Under `/v2` they are what the Open Inference Protocol says instead: `{"error": ...}`.
+"""
 
 import json
 import logging
@@ -7,7 +10,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -16,13 +18,13 @@ from starlette.types import Scope
 
 from model.errors import ImageError
 from service.errors import ClientGone, ServiceError
-from service.http.schemas import NewClassBody, NewClassesBody, Problem, invalid_body
+from service.http.schemas import invalid_body
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_REFERENCE = "#/components/schemas/{model}"
 TYPE_PREFIX = "urn:umzero:problem:"
+PROTOCOL = "/v2"
 
 # Everything else that is wrong with an image is a 422.
 _IMAGE_STATUS = {"image_too_large": 413}
@@ -34,25 +36,38 @@ _HTTP_DETAILS = {
 }
 
 
+def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
+    """A problem object."""
+    phrases = {entry.value: entry.phrase for entry in HTTPStatus}
+    return {
+        "type": TYPE_PREFIX + code,
+        "title": phrases.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **members,
+    }
+
+
 def problem_of(error: Exception) -> dict[str, Any]:
     """The problem object of an error; of one that we don't know, nothing is shown."""
     if isinstance(error, ImageError):
-        return _problem(_IMAGE_STATUS.get(error.code, 422), error.code, str(error))
+        return problem(_IMAGE_STATUS.get(error.code, 422), error.code, str(error))
     if isinstance(error, ServiceError):
-        return _problem(error.status, error.code, error.detail, **error.members)
-    return _problem(500, "internal", "something went wrong on our side; the log says what")
+        return problem(error.status, error.code, error.detail, **error.members)
+    return problem(500, "internal", "something went wrong on our side; the log says what")
 
 
-def response_of(error: Exception) -> Response:
-    """The whole answer to a request that failed."""
-    problem = problem_of(error)
+def response_of(error: Exception, path: str = "") -> Response:
+    """The whole answer to a request for `path` that failed."""
+    content = problem_of(error)
     headers = {}
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
-    if problem["status"] == 408:
+    if content["status"] == 408:
         # What is left of the body must not be read as the next request.
         headers["Connection"] = "close"
-    return _response(problem, headers)
+    return _response(content, headers, path)
 
 
 def noted(scope: Scope, error: Exception) -> Response:
@@ -60,7 +75,7 @@ def noted(scope: Scope, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         error = ClientGone("the client left before its body was complete")
     scope["umzero.problem"] = problem_of(error)["code"]
-    return response_of(error)
+    return response_of(error, scope["path"])
 
 
 def install(app: FastAPI) -> None:
@@ -80,27 +95,18 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = _allowed(request)
-        return _response(_problem(error.status_code, code, detail), headers)
+        content = problem(error.status_code, code, detail)
+        return _response(content, headers, request.scope["path"])
 
     for kind in (ServiceError, ImageError, ClientDisconnect):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
-    _document(app)
 
 
-def reference(schema: str) -> dict[str, str]:
-    """OpenAPI's reference to a schema by its name."""
-    return {"$ref": _REFERENCE.format(model=schema)}
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for problems with these statuses; 500 always belongs to them."""
-    schema = {"schema": reference("Problem")}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
-        for status in (*statuses, 500)
-    }
+def protocol_status(status: int) -> int:
+    """The Open Inference Protocol's, which knows 400 alone for a request that can't be used."""
+    return 400 if status in (415, 422) else status
 
 
 def _allowed(request: Request) -> str:
@@ -113,39 +119,11 @@ def _allowed(request: Request) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
-    phrases = {entry.value: entry.phrase for entry in HTTPStatus}
-    return {
-        "type": TYPE_PREFIX + code,
-        "title": phrases.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        **members,
-    }
-
-
-def _response(problem: dict[str, Any], headers: dict[str, str]) -> Response:
+def _response(content: dict[str, Any], headers: dict[str, str], path: str) -> Response:
+    status, media_type = content["status"], MEDIA_TYPE
+    if path == PROTOCOL or path.startswith(PROTOCOL + "/"):
+        status, media_type = protocol_status(status), "application/json"
+        content = {"error": content["detail"]}
     # ASCII: what a client sent may hold characters that UTF-8 can't carry.
-    body = json.dumps(problem).encode("ascii")
-    return Response(body, problem["status"], headers, media_type=MEDIA_TYPE)
-
-
-def _document(app: FastAPI) -> None:
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                routes=app.routes,
-            )
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            for model in (Problem, NewClassBody, NewClassesBody):
-                described = model.model_json_schema(ref_template=_REFERENCE)
-                schemas.update(described.pop("$defs", {}))
-                schemas[model.__name__] = described
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    body = json.dumps(content).encode("ascii")
+    return Response(body, status, headers, media_type=media_type)

@@ -30,10 +30,25 @@ _SHEET: JsonDict = {
             },
         },
     ],
-    "examples": [{"has_bill_shape": "hooked_seabird", "has_size": ["small_(5_-_9_in)"]}],
 }
-_NAME: JsonDict = {"type": "string", "minLength": 1, "maxLength": 200}
-_CLASS_ID: JsonDict = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,100}$"}
+# No control characters or line separators, and not spaces alone.
+_NO_CONTROLS = r"\u0000-\u001F\u007F-\u009F\u2028\u2029"
+_NAME: JsonDict = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 200,
+    "pattern": rf"^[^{_NO_CONTROLS}]*[^\s{_NO_CONTROLS}][^{_NO_CONTROLS}]*$",
+}
+_CLASS_ID: JsonDict = {
+    "description": "a UUID when absent",
+    "type": ["string", "null"],
+    "pattern": "^[A-Za-z0-9._-]{1,100}$",
+    "not": {"enum": [".", ".."]},
+}
+_METADATA: JsonDict = {
+    "description": "anything to keep with the class, up to 16 KiB as JSON",
+    "type": ["object", "null"],
+}
 
 
 class NewClassBody(BaseModel):
@@ -44,7 +59,7 @@ class NewClassBody(BaseModel):
     name: Any = Field(json_schema_extra=_NAME)
     attributes: Any = Field(json_schema_extra=_SHEET)
     class_id: Any = Field(None, json_schema_extra=_CLASS_ID)
-    metadata: Any = Field(None, json_schema_extra={"type": "object"})
+    metadata: Any = Field(None, json_schema_extra=_METADATA)
 
 
 class NewClassesBody(BaseModel):
@@ -82,6 +97,10 @@ def invalid_body(errors: Iterable[Any]) -> InvalidBody:
     ]
     shown = "; ".join(f"{item['field']}: {item['message']}" for item in listed[:3])
     return InvalidBody(shown, listed)
+
+
+class Status(BaseModel):
+    status: Literal["alive", "ready"]
 
 
 class Class(BaseModel):
@@ -232,8 +251,18 @@ class ExplanationList(BaseModel):
     bundle: str
 
 
+class FieldError(BaseModel):
+    """One field or parameter that can't be used."""
+
+    field: str
+    message: str
+
+
 class Problem(BaseModel):
-    """RFC 9457."""
+    """RFC 9457. `code` is stable, for programs; `detail` is for people.
+
+    `errors` comes with `validation`; `index` says which item of a list is meant.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -242,6 +271,8 @@ class Problem(BaseModel):
     status: int
     detail: str
     code: str
+    errors: list[FieldError] | None = None
+    index: int | None = None
 
 
 class ProblemResult(BaseModel):

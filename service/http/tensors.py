@@ -135,19 +135,22 @@ def _outputs(content: Mapping[str, Any], binary: bool) -> list[Output]:
 
 
 def _top_k(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is_count(value):
         raise _refused("validation", "the parameter top_k is a whole number of at least 1")
-    return value
+    return int(value)
+
+
+def _is_count(value: Any) -> bool:
+    """A whole number above 0; 2.0 is one, as in JSON Schema."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and value > 0
 
 
 def _images(item: Mapping[str, Any], binary: bytes, max_images: int) -> Sequence[bytes | U8]:
     datatype, shape = item.get("datatype"), item.get("shape")
-    if (
-        not isinstance(shape, list)
-        or not shape
-        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape)
-    ):
+    if not isinstance(shape, list) or not shape or not all(map(_is_count, shape)):
         raise _refused("validation", "an input's shape is a list of whole numbers above 0")
+    shape = [int(n) for n in shape]
     size = _object(item, "parameters").get("binary_data_size")
     if size is not None and size != len(binary):
         raise _refused(

@@ -1,9 +1,12 @@
 """A server process on a real socket, with the fake backend."""
 
+import asyncio
+import functools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,17 +16,35 @@ import httpx
 import numpy as np
 import pytest
 
+from model import bundle as bundles
 from model.bundle import Bundle
-from model.runtime.fake import draw, write_fake_bundle
+from model.runtime.fake import FakeBackend, draw, write_fake_bundle
 from model.sheets import fill
+from service.app import create_app
+from service.settings import Settings
+from tests.integration.conformance import Document
 
 LAUNCHER = Path(__file__).parent / "fake_server.py"
 REPOSITORY = LAUNCHER.parents[2]
 START_LIMIT_S = 60
 
 
+@functools.cache
+def document_of(folder: str) -> Document:
+    """What the service of a bundle says of itself."""
+    with tempfile.TemporaryDirectory() as state:
+        settings = Settings(bundle=Path(folder), state_dir=Path(state))
+        app = create_app(settings, FakeBackend.of(bundles.read(folder)))
+        document = Document(app.openapi())
+        asyncio.run(app.state.service.stop())
+        return document
+
+
 class Server:
-    """One process. `client` talks to it; it answers problems as they are."""
+    """One process. `client` talks to it; it answers problems as they are.
+
+    Every answer that the client gets is held against the OpenAPI document.
+    """
 
     def __init__(self, settings: Mapping[str, str], log: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UMZERO_")}
@@ -47,7 +68,10 @@ class Server:
             self.process.wait()
             pytest.fail(f"the server did not start: {line}\n{log.read_text()}")
         self.url = line.rsplit(" ", 1)[1].strip()
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.document = document_of(settings["UMZERO_BUNDLE"])
+        self.client = httpx.Client(
+            base_url=self.url, timeout=60, event_hooks={"response": [self.document.check]}
+        )
 
     @property
     def address(self) -> tuple[str, int]:
@@ -73,6 +97,11 @@ class Server:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_fake_bundle(tmp_path_factory.mktemp("bundles") / "fake")
+
+
+@pytest.fixture(scope="session")
+def document(bundle: Bundle) -> Document:
+    return document_of(str(bundle.path))
 
 
 @pytest.fixture(scope="session")

@@ -132,3 +132,6 @@ def test_what_cannot_be_explained_is_a_4xx(
     )
     two = [("image", ("a.png", image)), ("image", ("b.png", image))]
     problem(http.post("/explain", files=two, params={"class_id": known}), 422, "too_many_images")
+    for value, status, code in ((5, 422, "image_type"), ("!", 400, "base64_invalid")):
+        listed = {"image": [value]}  # a list of one is one image, too
+        problem(http.post("/explain", json=listed, params={"class_id": known}), status, code)

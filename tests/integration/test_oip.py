@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ def files(*images: bytes) -> Any:
 
 
 def texts(values: np.ndarray) -> list[list[str]]:
-    return [[value.decode() for value in row] for row in values]
+    return [[v if isinstance(v, str) else v.decode() for v in row] for row in values]
 
 
 def test_triton_s_client_finds_the_server_and_its_model(client: Any, bundle: Bundle) -> None:
@@ -40,6 +41,7 @@ def test_triton_s_client_finds_the_server_and_its_model(client: Any, bundle: Bun
     assert client.is_model_ready("fake")
     assert client.is_model_ready("fake", "1")
     assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_model_metadata("fake") == client.get_model_metadata("fake", "1")
     metadata = client.get_model_metadata("fake")
     assert (metadata["name"], metadata["versions"]) == ("fake", ["1"])
     assert [item["name"] for item in metadata["inputs"]] == ["image"]
@@ -97,6 +99,33 @@ def test_pixels_are_classified_like_their_file(
     assert texts(found.as_numpy("class_ids"))[0][0] == best
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_version_is_asked_by_its_number(client: Any, picture: Picture, binary: bool) -> None:
+    tensor = triton.InferInput("image", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[picture("Jay")]], np.object_))
+    output = triton.InferRequestedOutput("class_names", binary_data=binary)
+    found = client.infer("fake", [tensor], "1", [output], parameters={"top_k": 2})
+    assert found.get_response()["model_version"] == "1"
+    assert [len(row) for row in texts(found.as_numpy("class_names"))] == [2]
+    assert texts(found.as_numpy("class_names"))[0][0] == "Jay"
+
+
+def test_what_the_protocol_answers_has_the_specification_s_keys(http: httpx.Client) -> None:
+    server = http.get("/v2").json()
+    assert server.keys() == {"name", "version", "extensions"}
+    assert http.get("/v2/").json() == server
+    assert http.get("/v2/health/live").json() == {"live": True}
+    # The text has `live` there, clients look for `ready`.
+    assert http.get("/v2/health/ready").json() == {"live": True, "ready": True}
+    for path in ("/v2/models/fake", "/v2/models/fake/versions/1"):
+        assert http.get(f"{path}/ready").json() == {"name": "fake", "ready": True}
+        model = http.get(path).json()
+        assert model.keys() == {"name", "versions", "platform", "inputs", "outputs"}
+        assert re.fullmatch("[a-z]+_[a-z0-9]+", model["platform"])
+        for tensor in model["inputs"] + model["outputs"]:
+            assert tensor.keys() == {"name", "datatype", "shape"}
+
+
 def infer(http: httpx.Client, content: Any, binary: bytes = b"", **headers: str) -> httpx.Response:
     head = json.dumps(content).encode()
     if binary:
@@ -115,6 +144,50 @@ def test_files_may_be_base64_in_json(http: httpx.Client, picture: Picture) -> No
     outputs = {item["name"]: item for item in answer["outputs"]}
     assert outputs["class_names"]["data"][0] == "Jay"
     assert outputs["probabilities"]["shape"] == outputs["class_ids"]["shape"] == [1, 4]
+
+
+def test_outputs_are_those_that_were_asked_for_in_their_order(
+    http: httpx.Client, picture: Picture
+) -> None:
+    request = asked(data=[base64.b64encode(picture("Jay")).decode()])
+    every = ["embedding", "probabilities", "class_names", "class_ids"]
+    request["outputs"] = [{"name": name} for name in every]
+    assert [item["name"] for item in infer(http, request).json()["outputs"]] == every
+    for outputs in ([{"name": "class_ids"}], [{"name": "class_ids", "parameters": {}}]):
+        answer = infer(http, {**request, "outputs": outputs}).json()
+        assert [item["name"] for item in answer["outputs"]] == ["class_ids"]
+    nothing_asked = infer(http, {**request, "outputs": []}).json()
+    assert [item["name"] for item in nothing_asked["outputs"]] == [
+        "class_ids",
+        "class_names",
+        "probabilities",
+    ]
+    assert "id" not in nothing_asked
+
+
+def test_pixels_in_json_may_be_flat_or_nested(http: httpx.Client, picture: Picture) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(picture("Jay", size=12))).convert("RGB"))[None]
+    of_pixels = {"datatype": "UINT8", "shape": list(pixels.shape)}
+    flat, nested, one = (
+        infer(http, asked(**{**of_pixels, **changes})).json()["outputs"]
+        for changes in (
+            {"data": pixels.ravel().tolist()},
+            {"data": pixels.tolist()},
+            {"data": pixels[0].tolist(), "shape": list(pixels.shape[1:])},
+        )
+    )
+    assert flat == nested == one
+    names = next(item for item in flat if item["name"] == "class_names")
+    assert (names["data"][0], names["shape"]) == ("Jay", [1, 4])
+
+
+@pytest.mark.parametrize("parameters", [{"top_k": 2}, {"top_k": 2.0}, {"top_k": 2, "other": "x"}])
+def test_top_k_is_a_parameter(
+    http: httpx.Client, picture: Picture, parameters: dict[str, Any]
+) -> None:
+    request = asked(data=[base64.b64encode(picture("Jay")).decode()])
+    answer = infer(http, {**request, "parameters": parameters}).json()
+    assert [item["shape"] for item in answer["outputs"]] == [[1, 2]] * 3
 
 
 def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None:

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError
-from service.http import bodies
+from service.http import bodies, faults
 from service.http.deps import ServiceDep, answer
-from service.http.problems import documented, reference
+from service.http.openapi import documented, reference
 from service.http.schemas import (
     ClassPage,
     FullClass,
@@ -34,6 +34,23 @@ router = APIRouter(tags=["classes"])
 MAX_PAGE = 1000
 MAX_NEIGHBOURS = 100
 
+ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
+
+_WRITTEN = (faults.JSON_BODY, faults.SHEET, faults.BUNDLE_CLASS, faults.STORE)
+_OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
+_CREATED = {
+    "headers": {
+        "Location": {
+            "description": "the class's path, where one was registered by itself",
+            "schema": {"type": "string"},
+        }
+    },
+    "links": {
+        operation: {"operationId": operation, **_OF_THE_FIRST}
+        for operation in ("get_class", "get_neighbours", "replace_class", "remove_class")
+    },
+}
+
 
 def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
     references = [reference(model.__name__) for model in models]
@@ -41,13 +58,21 @@ def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.get("/classes", response_model=ClassPage, responses=documented(422, 503))
+@router.get(
+    "/classes",
+    summary="List the classes",
+    response_model=ClassPage,
+    responses=documented(faults.NOT_READY, faults.VALIDATION),
+)
 async def list_classes(
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="classes in a page")] = 100,
     after: Annotated[str | None, Query(description="the last id of the page before")] = None,
 ) -> Response:
-    """All classes, in the order of their ids."""
+    """All classes, the bundle's own and the registered ones, in the order of their ids.
+
+    Page by page: send `next` as `after` until it is null.
+    """
     table = service.admitting().registry.table
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(service.workers, table.page, after, limit + 1)
@@ -62,9 +87,17 @@ async def list_classes(
     )
 
 
-@router.get("/classes/{class_id}", response_model=FullClass, responses=documented(404, 422, 503))
-async def get_class(class_id: str, service: ServiceDep) -> Response:
-    """One class, with its attributes and metadata."""
+@router.get(
+    "/classes/{class_id}",
+    summary="Get a class",
+    response_model=FullClass,
+    responses=documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+)
+async def get_class(class_id: ClassId, service: ServiceDep) -> Response:
+    """One class as the list shows it, with its whole sheet and its metadata.
+
+    `attributes` is one number for each attribute, in the order of `GET /attributes`.
+    """
     registry = service.admitting().registry
     loop = asyncio.get_running_loop()
     record = await loop.run_in_executor(service.workers, registry.get, class_id)
@@ -78,14 +111,21 @@ async def get_class(class_id: str, service: ServiceDep) -> Response:
 
 
 @router.get(
-    "/classes/{class_id}/neighbours", response_model=Neighbours, responses=documented(404, 422, 503)
+    "/classes/{class_id}/neighbours",
+    summary="List a class's neighbours",
+    response_model=Neighbours,
+    responses=documented(faults.UNKNOWN_CLASS, faults.VALIDATION, faults.NOT_READY),
 )
 async def get_neighbours(
-    class_id: str,
+    class_id: ClassId,
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS)] = 10,
+    limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="at most")] = 10,
 ) -> Response:
-    """The classes that a class will be confused with: its nearest ones, by their sheets."""
+    """The classes that a class will be confused with: its nearest ones, by their sheets.
+
+    `similarity` is the cosine of both prototypes, which an image is compared with: at 1 no image
+    can tell the two classes apart.
+    """
     table = service.admitting().registry.table
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(service.workers, neighbours, table, class_id, limit)
@@ -110,11 +150,21 @@ async def get_neighbours(
     "/classes",
     status_code=201,
     response_model=Registered,
-    responses=documented(400, 408, 409, 413, 415, 422, 503),
+    summary="Register classes",
+    responses={201: _CREATED, **documented(*_WRITTEN, faults.TAKEN)},
     openapi_extra=_body(NewClassBody, NewClassesBody),
 )
-async def register(request: Request, service: ServiceDep) -> Response:
-    """Register one class, or `{"classes": [...]}`: all or none."""
+async def register_classes(request: Request, service: ServiceDep) -> Response:
+    """Register a class by its sheet, or several as `{"classes": [...]}`, all or none.
+
+    The next image can be classified as it: nothing is trained. A sheet may be partial: in a group
+    that it mentions, what it doesn't name is the scale's lower end; a group that it doesn't mention
+    takes the seen classes' mean. `given` and `filled` count both. Without a `class_id` the class
+    gets a UUID.
+
+    `warnings` name classes that are nearly the same as another one by their sheets: images will
+    hardly tell them apart. What is wrong with one class of several has its place as `index`.
+    """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
@@ -132,12 +182,18 @@ async def register(request: Request, service: ServiceDep) -> Response:
 
 @router.put(
     "/classes/{class_id}",
+    summary="Replace a class",
     response_model=Replaced,
-    responses=documented(400, 404, 408, 409, 413, 415, 422, 503),
+    responses=documented(
+        *_WRITTEN, faults.NAME_TAKEN, faults.UNKNOWN_CLASS, faults.CLASS_ID_MISMATCH
+    ),
     openapi_extra=_body(NewClassBody),
 )
-async def replace(class_id: str, request: Request, service: ServiceDep) -> Response:
-    """Put other attributes, name and metadata in place of a registered class's."""
+async def replace_class(class_id: ClassId, request: Request, service: ServiceDep) -> Response:
+    """Put another sheet, name and metadata in place of a registered class's.
+
+    All three are replaced: what the body leaves out is not kept. The bundle's own classes can't be.
+    """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
@@ -149,10 +205,16 @@ async def replace(class_id: str, request: Request, service: ServiceDep) -> Respo
 
 
 @router.delete(
-    "/classes/{class_id}", response_model=Removed, responses=documented(404, 409, 422, 503)
+    "/classes/{class_id}",
+    summary="Remove a class",
+    response_model=Removed,
+    responses=documented(faults.UNKNOWN_CLASS, faults.BUNDLE_CLASS, faults.NOT_READY, faults.STORE),
 )
-async def remove(class_id: str, service: ServiceDep) -> Response:
-    """Remove a registered class."""
+async def remove_class(class_id: ClassId, service: ServiceDep) -> Response:
+    """Remove a registered class; its id and its name are free again.
+
+    `revision` is the registry's first one without it. The bundle's own classes can't be removed.
+    """
     revision = await service.register.remove(service.admitting(), class_id)
     return answer({"class_id": class_id, "revision": revision})
 

@@ -13,7 +13,7 @@ from model.errors import ImageError
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError, ServiceError
-from service.http import bodies
+from service.http import bodies, faults
 from service.http.deps import (
     QuestionDep,
     ServiceDep,
@@ -22,47 +22,61 @@ from service.http.deps import (
     received,
     while_connected,
 )
-from service.http.problems import documented, noted, problem_of
+from service.http.openapi import documented
+from service.http.problems import noted, problem_of
 from service.http.schemas import Classification, Classifications
 from service.usecases.classify import Answer, Question
 
 router = APIRouter(tags=["classify"])
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_BASE64 = {"type": "string", "contentEncoding": "base64"}
-IMAGE_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["image"],
-                "properties": {
-                    "image": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                },
-            }
-        },
-        "image/*": _BINARY,
-        "application/octet-stream": _BINARY,
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["image"],
-                "properties": {"image": {"anyOf": [_BASE64, {"type": "array", "items": _BASE64}]}},
-            }
-        },
-    },
-}
+
+
+def image_body(**bounds: int) -> dict[str, Any]:
+    """OpenAPI's `requestBody` for images; `bounds` of a list of them, as JSON Schema has them."""
+    one = {"type": "string", "format": "byte", "contentEncoding": "base64"}
+    several = {"type": "array", "minItems": 1, **bounds}
+    in_form = {"image": {**several, "items": _BINARY["schema"]}}
+    in_json = {"image": {"anyOf": [one, {**several, "items": one}]}}
+    shapes = {"multipart/form-data": in_form, "application/json": in_json}
+    content: dict[str, Any] = {"image/*": _BINARY, "application/octet-stream": _BINARY}
+    for media_type, properties in shapes.items():
+        content[media_type] = {
+            "schema": {"type": "object", "required": ["image"], "properties": properties}
+        }
+    content["application/json"]["schema"]["additionalProperties"] = False
+    return {"requestBody": {"required": True, "content": content}}
 
 
 @router.post(
     "/classify",
+    summary="Classify images",
     response_model=Classification | Classifications,
-    responses=documented(400, 404, 408, 413, 415, 422, 503),
-    openapi_extra={"requestBody": IMAGE_BODY},
+    responses=documented(
+        faults.IMAGES,
+        faults.BOX,
+        faults.UNKNOWN_CLASS,
+        faults.NO_CANDIDATES,
+        faults.REVISION,
+        faults.STORE,
+    ),
+    openapi_extra=image_body(),
 )
 async def classify(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
-    """Which classes does a photograph show? One image, or several as a list of results."""
+    """Which classes does an image show? The best `top_k`, the most probable first.
+
+    Send the image as the field `image` of a form, as the body itself, or as base64 in JSON; several
+    fields, or a list in JSON, are several images. Then the answer is `results`, one for each image
+    in its order, and one that can't be used has its `problem` in its place.
+
+        curl -F image=@photo.jpg 'http://127.0.0.1:8000/classify?top_k=3'
+        curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
+
+    `score` is the logit of a class, before `gamma`; `probability` comes after it, over the
+    candidates, which `scope` and `classes` narrow. `attributes` are those that the image shows
+    most, on the sheet's scale. `revision` says which state of the registry was asked: a client that
+    sends the revision of its own write as `min_revision` finds its class on any replica.
+    """
     started = time.perf_counter()
     settings = service.settings
     generation = service.admitting()

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from service.engine.generation import Generation
 from service.errors import RequestError
+from service.http import faults
 from service.http.deps import BoxDep, ServiceDep, images_of, listed, quick_answer
-from service.http.problems import documented
-from service.http.routes.classify import IMAGE_BODY
+from service.http.openapi import documented
+from service.http.routes.classify import image_body
 from service.http.schemas import ExplanationList
 from service.usecases.explain import Explanation, Explanations, position_of
 
@@ -21,12 +22,15 @@ router = APIRouter(tags=["classify"])
 
 @router.post(
     "/explain",
+    summary="Explain a class's score",
     response_model=ExplanationList,
     responses={
         200: {"content": {PNG: {"schema": {"type": "string", "format": "binary"}}}},
-        **documented(400, 404, 408, 413, 415, 422, 503),
+        **documented(
+            faults.IMAGES, faults.BOX, faults.EXPLAINED, faults.UNKNOWN_CLASS, faults.STORE
+        ),
     },
-    openapi_extra={"requestBody": IMAGE_BODY},
+    openapi_extra=image_body(maxItems=1),
 )
 async def explain(
     request: Request,
@@ -40,14 +44,28 @@ async def explain(
         str | None, Query(description="whose map alone is wanted; in a picture, instead of all")
     ] = None,
 ) -> Response:
-    """Why does a class score as it does? With `Accept: image/png`, a picture of where."""
+    """Why does a class score as it does on one image? Attribute by attribute, the largest first.
+
+    A contribution is what the step from the seen classes' mean to the class's own sheet adds to the
+    score, as a Shapley value: `base`, the mean sheet's score, and all contributions add up to
+    `logit`, which is the `score` of `POST /classify`. `image` is what the image shows of the
+    attribute, `sheet` what the class asks. `maps` say where in the image each attribute was read,
+    `heat` where those were read that spoke for the class.
+
+    Name one class by `class_id`, or up to 10 by `class_ids` to compare them. With
+    `Accept: image/png` the answer is a picture: the heat of the first class, or the map of
+    `attribute`, over the image.
+
+        curl -F image=@photo.jpg 'http://127.0.0.1:8000/explain?class_id=073.Blue_Jay'
+    """
     generation = service.admitting()
     asked = _asked(class_id, class_ids)
     if attribute is not None:
         position_of(generation, attribute)
     async with images_of(request, service, 1) as images:
         image = images[0]
-        assert isinstance(image, bytes)  # its error would have been raised
+        if not isinstance(image, bytes):  # in a list of one
+            raise image
         found = await service.explain.explain(generation, image, asked, box)
         if PNG not in request.headers.get("accept", ""):
             return quick_answer(_content(generation, found, attribute))

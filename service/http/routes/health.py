@@ -3,20 +3,35 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.http import faults
 from service.http.deps import ServiceDep, answer
-from service.http.problems import documented
+from service.http.openapi import documented
+from service.http.schemas import Status
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez")
+@router.get(
+    "/livez",
+    summary="Does the process live?",
+    response_model=Status,
+    responses=documented(),
+)
 async def livez() -> Response:
-    """The process lives."""
+    """Answers as soon as the server listens, also while it warms up: for a liveness probe."""
     return answer({"status": "alive"})
 
 
-@router.get("/readyz", responses=documented(503))
+@router.get(
+    "/readyz",
+    summary="Can it answer?",
+    response_model=Status,
+    responses=documented(faults.NOT_READY),
+)
 async def readyz(service: ServiceDep) -> Response:
-    """The backend is warm, the classes are loaded, and the service isn't shutting down."""
+    """200 once the backend is warm and the classes are loaded, until the service shuts down.
+
+    For a readiness probe: while it is 503, every request with work in it would be, too.
+    """
     service.admitting()
     return answer({"status": "ready"})

@@ -1,0 +1,56 @@
+"""Requests that schemathesis makes of the OpenAPI document, thousands of them, on a real server.
+
+All of its checks run but two. What it can't know stands in schemathesis_hooks.py, with reasons.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.conftest import REPOSITORY, Server
+
+# Of each operation and each phase. By hand, with thousands, it finds the same: nothing.
+EXAMPLES = 100
+# There is nobody to authorise, so there is nothing that these could look at.
+LEFT_OUT = "ignored_auth,object_level_authorization"
+
+
+def test_no_answer_is_undocumented_and_none_is_a_server_error(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start(log_level="error")
+    command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run"]
+    options = {
+        "exclude-checks": LEFT_OUT,
+        "max-examples": str(EXAMPLES),
+        "seed": "1",
+        "generation-database": "none",
+        "warnings": "off",
+    }
+    done = subprocess.run(
+        [
+            *command,
+            f"{server.url}/openapi.json",
+            "--continue-on-failure",
+            *(f"--{name}={value}" for name, value in options.items()),
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "SCHEMATHESIS_HOOKS": "tests.integration.schemathesis_hooks",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr + server.log.read_text()
+    # Every operation was tested, in every phase.
+    count = len(list(server.document.operations()))
+    assert f"Selected: {count}/{count}" in done.stdout, done.stdout
+    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+        assert f"✅ {phase}" in done.stdout, done.stdout
+    assert server.process.poll() is None
