@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = ("umzero", "service", "model")  # each may import itself and what comes after it
 
-COMMANDS = ("umzero.cli", "service.commands", "model.commands")
+COMMANDS = ("umzero.cli", "umzero.commands", "service.commands", "model.commands")
 ANYWHERE = {"numpy", "PIL"}
 PLACES: dict[str, tuple[str, ...]] = {
     "torch": (
@@ -54,7 +54,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alembic": ("service.registry",),
     "prometheus_client": ("service.metrics",),
     "typer": COMMANDS,
-    "rich": (*COMMANDS, "model.training", "umzero.client"),
+    "rich": (*COMMANDS, "model.training", "umzero.progress"),
     "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),
 }
 # Modules, with what is below them.
