@@ -56,6 +56,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "typer": COMMANDS,
     "rich": (*COMMANDS, "model.training", "umzero.progress"),
     "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),
+    "pyarrow": ("umzero.class_files.parquet",),
 }
 # Modules, with what is below them.
 IN_FUNCTIONS_ONLY = (
@@ -64,6 +65,7 @@ IN_FUNCTIONS_ONLY = (
     "matplotlib",
     "tensorboard",
     "torch.utils.tensorboard",
+    "pyarrow",
 )
 STANDARD_LIBRARY_ONLY = ("service.engine.batcher",)
 IMPORTING_NOTHING = ("model", "service")
