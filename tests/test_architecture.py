@@ -218,7 +218,17 @@ def test_no_imports_run_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["service.app", "umzero.cli", "model.commands", "model.runtime.onnx_backend"]
+    "module",
+    [
+        "service.app",
+        "umzero.cli",
+        "umzero.commands.transfer",
+        "umzero.client",
+        "model.commands.training",
+        "model.commands.bundles",
+        "model.commands.data",
+        "model.runtime.onnx_backend",
+    ],
 )
 def test_importing_what_serves_leaves_torch_out(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"

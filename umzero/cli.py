@@ -38,11 +38,13 @@ COMMANDS = {
     "serve": Command("service.commands", "Serve a bundle over HTTP."),
     "classify": Command("umzero.commands.classify", "Classify photographs, here or by a server."),
     "explain": Command("umzero.commands.explain", "Tell why a class scores as it does."),
-    "train": Command("model.commands", "Train a bundle on photographs and attributes."),
-    "evaluate": Command("model.commands", "Score a bundle: CZSL, U, S and H."),
-    "ablate": Command("model.commands", "Compare UMZero with itself less one part, in folds."),
-    "export": Command("model.commands", "Write a bundle's ONNX graphs again."),
-    "verify": Command("model.commands", "Check every file of a bundle."),
+    "train": Command("model.commands.training", "Train a bundle on photographs and attributes."),
+    "evaluate": Command("model.commands.training", "Score a bundle: CZSL, U, S and H."),
+    "ablate": Command(
+        "model.commands.training", "Compare UMZero with itself less one part, in folds."
+    ),
+    "export": Command("model.commands.bundles", "Write a bundle's ONNX graphs again."),
+    "verify": Command("model.commands.bundles", "Check every file of a bundle."),
 }
 # `umzero data check` is the function data_check.
 GROUPS = {
@@ -59,7 +61,7 @@ GROUPS = {
     ),
     "data": Group(
         "Look at a data set.",
-        {"check": Command("model.commands", "Tell everything that is wrong with a data set.")},
+        {"check": Command("model.commands.data", "Tell everything that is wrong with a data set.")},
     ),
 }
 

@@ -142,3 +142,30 @@ def problem() -> Callable[..., dict[str, Any]]:
         return body
 
     return check
+
+
+@pytest.fixture
+def umzero(
+    shared_server: Server, tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in a folder of the test's own; UMZERO_URL is the shared server's."""
+
+    def run(
+        *words: object, told: str | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "umzero.cli", *map(str, words)],
+            cwd=tmp_path,
+            env=command_environment(shared_server.url) | variables,
+            input=told or "",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def command_environment(url: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("UMZERO_")}
+    return kept | {"UMZERO_URL": url, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"}

@@ -154,11 +154,11 @@ def _written(path: Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = path.resolve()
     if path.exists() and not path.is_file():
         with path.open("wb") as device:
             yield device
         return
+    path = path.resolve()  # what a link names is written, and the link stays
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as file:
