@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -286,10 +287,10 @@ def test_shells_complete_commands_options_and_the_servers_classes(
     http.post("/classes", json=body).raise_for_status()
 
     def offered(*words: str) -> set[str]:
-        lines = complete(shell, ("umzero", *words), on_path).splitlines()
-        if shell == "zsh":  # _arguments '*: :(("value":"help" "value":"help"))', over lines
-            return {line.split('"')[1] for line in lines if '"' in line}
-        return {line.split("\t")[0] for line in lines}
+        text = complete(shell, ("umzero", *words), on_path)
+        if shell == "zsh":  # *: :(("value":"help" "value":"help"))
+            return set(re.findall(r'(?:\(\(| )"([^"]+)"', text))
+        return {line.split("\t")[0] for line in text.splitlines()}
 
     assert offered("cla") == {"classes", "classify"}
     assert offered("classes", "ex") == {"export"}
