@@ -219,13 +219,8 @@ def test_ctrl_c_ends_a_command_that_waits(
 
 @pytest.fixture
 def on_path(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
-    """An environment in which `umzero` is a program, as after an installation."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / "umzero"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m umzero.cli "$@"\n')
-    program.chmod(0o755)
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    """A shell's variables, in which `umzero` is a program; its home is the test's folder."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return environment | {"PATH": path, "HOME": str(tmp_path)}
 
 
