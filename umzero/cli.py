@@ -143,7 +143,7 @@ def build(called: str) -> typer.Typer:
 def _called(given: Sequence[str], environment: Mapping[str, str]) -> str:
     """The command: the first word, for no option of `umzero` itself takes a value."""
     if "_UMZERO_COMPLETE" in environment:
-        # A shell asks what may come next; bash says what is typed in one variable, others in one.
+        # A shell asks what may come next: bash with the first of these, zsh and fish the second.
         line = environment.get("COMP_WORDS") or environment.get("_TYPER_COMPLETE_ARGS") or ""
         given = line.split()[1:]
     return next((word for word in given if not word.startswith("-")), "")

@@ -20,6 +20,7 @@ from umzero.results import RegisteredClass
 OnConflict = Literal["fail", "skip", "replace"]
 
 BATCH = 200  # classes of one request
+_TOO_LARGE = 413
 
 
 @dataclass
@@ -152,25 +153,23 @@ def _register(
         try:
             made = client.register_many([row.new for row in rows])
         except RequestFailed as error:
-            if error.unavailable:
-                raise
-            if error.status == 413 and len(rows) > 1:
+            if error.status == _TOO_LARGE and len(rows) > 1:
                 half = len(rows) // 2
                 _register(client, rows[:half], outcome, advance)
                 rows = rows[half:]
                 continue
-            # Somebody else was here since the look at the lines, say.
-            at = error.index if error.index is not None and error.index < len(rows) else 0
-            if error.index is None and len(rows) > 1:
+            refused = 0 if len(rows) == 1 else error.index
+            if error.unavailable or refused is None:
                 raise
-            outcome.problems.append(BadLine(rows[at].line, error.detail))
-            rows = rows[:at] + rows[at + 1 :]
+            # Somebody else was here since the look at the lines, say.
+            outcome.problems.append(BadLine(rows[refused].line, error.detail))
+            rows = rows[:refused] + rows[refused + 1 :]
             advance(1)
-            continue
-        outcome.registered += len(made)
-        _note(outcome, made)
-        advance(len(made))
-        return
+        else:
+            outcome.registered += len(made)
+            _note(outcome, made)
+            advance(len(made))
+            return
 
 
 def _replace(client: Client, class_id: str, row: Row, outcome: Outcome) -> None:

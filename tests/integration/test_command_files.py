@@ -267,6 +267,17 @@ def test_who_comes_between_look_and_write_costs_one_line_of_a_batch(http: httpx.
     assert set(names) <= listed
 
 
+def test_a_batch_that_is_too_large_for_the_server_is_sent_in_parts(
+    start: Callable[..., Any], umzero: Run, tmp_path: Path
+) -> None:
+    server = start(max_body_bytes="1000")
+    lines = [f"Class {i},{i}" for i in range(100)]
+    (tmp_path / "x.csv").write_text("\n".join(["name,has_wing::red", *lines]))
+    done = umzero("classes", "import", "x.csv", "--url", server.url)
+    assert done.stdout == "100 registered, 0 replaced, 0 skipped, 0 failed\n"
+    assert len(registered(server.client)) == 100
+
+
 def test_a_device_is_written_to_and_stays_one(
     http: httpx.Client, umzero: Run, stored: dict[str, Any]
 ) -> None:

@@ -57,7 +57,7 @@ def classes_import(
         space = space_of(client.attributes())
         plan = survey(read(opened, space), space, client.classes(), on_conflict)
         outcome = Outcome(skipped=len(plan.skipped), problems=plan.problems + plan.conflicts)
-        gone: RequestFailed | None = None
+        stopped: RequestFailed | KeyboardInterrupt | None = None
         if plan.conflicts:
             outcome.skipped = 0
         elif dry_run:
@@ -68,8 +68,8 @@ def classes_import(
             with bar("classes", total, shown=sys.stderr.isatty()) as advance:
                 try:
                     carry_out(client, read(opened, space), plan, outcome, advance)
-                except RequestFailed as error:
-                    gone = error
+                except (RequestFailed, KeyboardInterrupt) as error:
+                    stopped = error
     _tell_lines(outcome.problems)
     tell_some("warning", outcome.warnings)
     if as_json:
@@ -81,9 +81,9 @@ def classes_import(
             f"nothing was written: classes that are there already: {len(plan.conflicts)}. "
             "--on-conflict skip or replace says what to do with them"
         )
-    if gone is not None:
+    if stopped is not None:
         tell("stopped", "run this again with --on-conflict skip to go on", "red")
-        raise gone
+        raise stopped
     finish(outcome.done, len(outcome.problems))
 
 
@@ -105,7 +105,8 @@ def classes_export(
         writer = WRITERS[chosen](opened, space_of(client.attributes()))
         wanted = [item for item in client.classes() if everything or not item.seen]
         count = 0
-        with bar("classes", len(wanted), shown=sys.stderr.isatty()) as advance:
+        mixed = str(file) == "-" and sys.stdout.isatty()  # the bar and the lines
+        with bar("classes", len(wanted), shown=sys.stderr.isatty() and not mixed) as advance:
             for item in _fetched(client, wanted):
                 if item is not None:
                     writer.write(item)
