@@ -252,6 +252,7 @@ def test_importing_what_serves_leaves_torch_out(module: str) -> None:
         ("model.nn.mim", "def f():\n    import mamba_ssm", "allowed only in"),
         ("model.training.x", "from matplotlib.figure import Figure", "inside a function"),
         ("model.training.x", "import torch.utils.tensorboard as t", "inside a function"),
+        ("umzero.class_files.parquet", "import pyarrow.parquet", "inside a function"),
         ("model.scoring", "def f():\n    import tensorboard", "allowed only in"),
         ("model.runtime.load", "import importlib\nimportlib.import_module('torch')", "only in"),
         ("service.usecases.x", "from pydantic import BaseModel", "allowed only in service.http"),

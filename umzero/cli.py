@@ -109,10 +109,15 @@ def _run(given: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as ended:
-        # typer and rich end like this where nobody reads on: `umzero ... | head` is no mistake.
-        unread = isinstance(ended.__context__, BrokenPipeError)
-        return ended.code if isinstance(ended.code, int) and not unread else 0
+        return _code_of(ended)
     return 0
+
+
+def _code_of(ended: SystemExit) -> int:
+    # typer and rich end like this where nobody reads on: `umzero ... | head` is no mistake.
+    if isinstance(ended.__context__, BrokenPipeError) or ended.code is None:
+        return 0
+    return ended.code if isinstance(ended.code, int) else REFUSED
 
 
 def _words(error: Exception) -> str:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -100,9 +99,9 @@ TALKS: tuple[tuple[str, ...], ...] = (
 def test_a_server_that_is_not_there_or_not_ready_is_exit_code_3(
     umzero: Run, answering: Callable[..., str], words: tuple[str, ...]
 ) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    gone = umzero(*words, "--url", f"http://127.0.0.1:{port}")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # it does not listen, and nobody else gets the port
+        gone = umzero(*words, "--url", f"http://127.0.0.1:{deaf.getsockname()[1]}")
     assert (gone.returncode, gone.stdout) == (3, "")
     assert "Is it running, and is its address right?" in gone.stderr
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from model.sheets import AttributeSpace
 from umzero.calls import NewClass
 from umzero.errors import InputRefused
-from umzero.results import FullClass
+from umzero.results import Attribute, FullClass
 
 BETWEEN_CHOICES = "|"  # in a cell of a group's column
 OWN_COLUMNS = ("class_id", "name", "metadata")
@@ -126,10 +128,8 @@ def cells(item: FullClass) -> Iterator[Any]:
     yield from item.attributes
 
 
-def space_of(attributes: Iterable[Any]) -> AttributeSpace:
+def space_of(attributes: Iterable[Attribute]) -> AttributeSpace:
     """What `GET /attributes` says, as `model.sheets.fill` needs it."""
-    import numpy as np  # noqa: PLC0415
-
     listed = list(attributes)
     low, high, mean = (
         np.array([getattr(item, key) for item in listed], np.float32)

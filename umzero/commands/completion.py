@@ -4,7 +4,6 @@ import json
 import os
 import threading
 import urllib.request
-from typing import Any
 from urllib.parse import quote
 
 import typer
@@ -17,23 +16,25 @@ _MOST = 1000  # of the server's page
 
 def every_class(ctx: typer.Context, incomplete: str) -> list[str]:
     """The ids that begin like this; none where no server answers in time."""
-    return [item["class_id"] for item in _listed(ctx, incomplete)]
+    return [class_id for class_id, _ in _listed(ctx, incomplete)]
 
 
 def registered_class(ctx: typer.Context, incomplete: str) -> list[str]:
     """Those that can be removed."""
-    return [item["class_id"] for item in _listed(ctx, incomplete) if not item["seen"]]
+    return [class_id for class_id, seen in _listed(ctx, incomplete) if not seen]
 
 
-def _listed(ctx: typer.Context, incomplete: str) -> list[dict[str, Any]]:
+def _listed(ctx: typer.Context, incomplete: str) -> list[tuple[str, bool]]:
+    """Ids that begin like this, and whether their classes are the bundle's own."""
     url = ctx.params.get("url") or os.environ.get("UMZERO_URL") or DEFAULT_URL
-    found: list[dict[str, Any]] = []
+    found: list[tuple[str, bool]] = []
 
     def ask() -> None:
         address = f"{url.rstrip('/')}/classes?limit={_MOST}{_after(incomplete)}"
         try:
             with urllib.request.urlopen(address, timeout=_LIMIT_S) as response:
-                found.extend(json.load(response)["classes"])
+                listed = json.load(response)["classes"]
+            found.extend((str(item["class_id"]), bool(item["seen"])) for item in listed)
         except (OSError, ValueError, LookupError, TypeError):
             return
 
@@ -43,7 +44,7 @@ def _listed(ctx: typer.Context, incomplete: str) -> list[dict[str, Any]]:
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_LIMIT_S)
-    return [item for item in list(found) if item["class_id"].startswith(incomplete)]
+    return [item for item in list(found) if item[0].startswith(incomplete)]
 
 
 def _after(incomplete: str) -> str:
