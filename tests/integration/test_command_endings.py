@@ -22,7 +22,6 @@ from model.bundle import Bundle
 Run = Callable[..., CompletedProcess[str]]
 Picture = Callable[..., bytes]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 READS: tuple[tuple[str, ...], ...] = (
     ("classes", "list"),
     ("classes", "list", "--json"),
