@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 LAYERS = ("umzero", "service", "model")  # each may import itself and what comes after it
 
-COMMANDS = ("umzero.cli", "service.commands", "model.commands")
+COMMANDS = ("umzero.cli", "umzero.commands", "service.commands", "model.commands")
 ANYWHERE = {"numpy", "PIL"}
 PLACES: dict[str, tuple[str, ...]] = {
     "torch": (
@@ -54,8 +54,9 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alembic": ("service.registry",),
     "prometheus_client": ("service.metrics",),
     "typer": COMMANDS,
-    "rich": (*COMMANDS, "model.training", "umzero.client"),
+    "rich": (*COMMANDS, "model.training", "umzero.progress"),
     "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),
+    "pyarrow": ("umzero.class_files.parquet",),
 }
 # Modules, with what is below them.
 IN_FUNCTIONS_ONLY = (
@@ -64,6 +65,7 @@ IN_FUNCTIONS_ONLY = (
     "matplotlib",
     "tensorboard",
     "torch.utils.tensorboard",
+    "pyarrow",
 )
 STANDARD_LIBRARY_ONLY = ("service.engine.batcher",)
 IMPORTING_NOTHING = ("model", "service")
@@ -216,7 +218,17 @@ def test_no_imports_run_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["service.app", "umzero.cli", "model.commands", "model.runtime.onnx_backend"]
+    "module",
+    [
+        "service.app",
+        "umzero.cli",
+        "umzero.commands.transfer",
+        "umzero.client",
+        "model.commands.training",
+        "model.commands.bundles",
+        "model.commands.data",
+        "model.runtime.onnx_backend",
+    ],
 )
 def test_importing_what_serves_leaves_torch_out(module: str) -> None:
     program = f"import sys, {module}; sys.exit('torch' in sys.modules)"
@@ -240,6 +252,7 @@ def test_importing_what_serves_leaves_torch_out(module: str) -> None:
         ("model.nn.mim", "def f():\n    import mamba_ssm", "allowed only in"),
         ("model.training.x", "from matplotlib.figure import Figure", "inside a function"),
         ("model.training.x", "import torch.utils.tensorboard as t", "inside a function"),
+        ("umzero.class_files.parquet", "import pyarrow.parquet", "inside a function"),
         ("model.scoring", "def f():\n    import tensorboard", "allowed only in"),
         ("model.runtime.load", "import importlib\nimportlib.import_module('torch')", "only in"),
         ("service.usecases.x", "from pydantic import BaseModel", "allowed only in service.http"),

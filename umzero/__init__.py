@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from umzero.async_client import AsyncClient
-    from umzero.attempts import RequestFailed
+    from umzero.calls import NewClass
     from umzero.classifier import Classifier
     from umzero.client import Client
+    from umzero.errors import RequestFailed
 
-__all__ = ["AsyncClient", "Classifier", "Client", "RequestFailed"]
+__all__ = ["AsyncClient", "Classifier", "Client", "NewClass", "RequestFailed"]
 
 _PLACES = {
     "Classifier": "umzero.classifier",
     "Client": "umzero.client",
     "AsyncClient": "umzero.async_client",
-    "RequestFailed": "umzero.attempts",
+    "NewClass": "umzero.calls",
+    "RequestFailed": "umzero.errors",
 }
 
 

@@ -1,29 +1,34 @@
 """`AsyncClient`: `Client` for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from umzero import attempts, calls
-from umzero.attempts import AT_ONCE, DEFAULT_URL, RETRIES, TIMEOUT_S, RequestFailed
-from umzero.calls import (
-    Call,
+from umzero.address import DEFAULT_URL
+from umzero.attempts import AT_ONCE, RETRIES, TIMEOUT_S
+from umzero.calls import Call, NewClass, Photograph, Sheet
+from umzero.errors import RequestFailed, unreadable
+from umzero.progress import bar
+from umzero.results import (
+    Attribute,
     Classification,
     Description,
     Explanation,
-    Photograph,
+    FullClass,
+    Neighbour,
     RegisteredClass,
-    Sheet,
 )
 
 Result = TypeVar("Result")
 
 
 class AsyncClient:
-    """`Client` for asyncio."""
+    """`Client` for asyncio: the same methods, to be awaited."""
 
     def __init__(
         self,
@@ -40,15 +45,15 @@ class AsyncClient:
         """See `Client.classify`."""
         return await self._send(calls.classify(image, top_k, **question))
 
-    async def classify_many(
+    async def classify_each(
         self,
         images: Sequence[Photograph],
         top_k: int = 5,
         *,
         at_once: int = AT_ONCE,
         **question: Any,
-    ) -> list[Classification | RequestFailed]:
-        """See `Client.classify_many`."""
+    ) -> AsyncIterator[Classification | RequestFailed]:
+        """See `Client.classify_each`."""
         free = asyncio.Semaphore(at_once)
 
         async def one(image: Photograph) -> Classification | RequestFailed:
@@ -57,8 +62,49 @@ class AsyncClient:
                     return await self.classify(image, top_k, **question)
                 except RequestFailed as error:
                     return error
+                except OSError as error:
+                    return unreadable(image, error)
 
-        return await asyncio.gather(*(one(image) for image in images))
+        tasks = [asyncio.ensure_future(one(image)) for image in images]
+        try:
+            for task in tasks:
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def classify_many(
+        self,
+        images: Sequence[Photograph],
+        top_k: int = 5,
+        *,
+        at_once: int = AT_ONCE,
+        progress: bool = False,
+        **question: Any,
+    ) -> list[Classification | RequestFailed]:
+        """See `Client.classify_many`."""
+        answers = []
+        with bar("images", len(images), shown=progress) as advance:
+            async for answer in self.classify_each(images, top_k, at_once=at_once, **question):
+                answers.append(answer)
+                advance(1)
+        return answers
+
+    async def classify_files(
+        self,
+        files: Iterable[str | Path],
+        top_k: int = 5,
+        *,
+        at_once: int = AT_ONCE,
+        progress: bool = True,
+        **question: Any,
+    ) -> dict[Path, Classification | RequestFailed]:
+        """See `Client.classify_files`."""
+        paths = [Path(file) for file in files]
+        found = await self.classify_many(
+            paths, top_k, at_once=at_once, progress=progress, **question
+        )
+        return dict(zip(paths, found, strict=True))
 
     async def explain(self, image: Photograph, class_id: str, **where: Any) -> Explanation:
         """See `Client.explain`."""
@@ -74,29 +120,53 @@ class AsyncClient:
         """See `Client.describe`."""
         return await self._send(calls.describe(images))
 
+    async def attributes(self) -> list[Attribute]:
+        """See `Client.attributes`."""
+        return await self._send(calls.attributes())
+
     async def register(
         self,
         name: str,
-        attributes: Sheet,
+        attributes: Sheet | None = None,
         class_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        like: str | None = None,
+        examples: Sequence[Photograph] = (),
     ) -> RegisteredClass:
         """See `Client.register`."""
-        return await self._send(calls.register(name, attributes, class_id, metadata))
+        new = NewClass(name, attributes, class_id, metadata, like, examples)
+        return await self._send(calls.register(new))
+
+    async def register_many(self, classes: Sequence[NewClass]) -> list[RegisteredClass]:
+        """See `Client.register_many`."""
+        return await self._send(calls.register_many(classes))
 
     async def replace(
         self,
         class_id: str,
         name: str,
-        attributes: Sheet,
+        attributes: Sheet | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        like: str | None = None,
+        examples: Sequence[Photograph] = (),
     ) -> RegisteredClass:
         """See `Client.replace`."""
-        return await self._send(calls.replace(class_id, name, attributes, metadata))
+        new = NewClass(name, attributes, None, metadata, like, examples)
+        return await self._send(calls.replace(class_id, new))
 
     async def remove(self, class_id: str) -> int:
         """See `Client.remove`."""
         return await self._send(calls.remove(class_id))
+
+    async def get(self, class_id: str) -> FullClass:
+        """See `Client.get`."""
+        return await self._send(calls.get(class_id))
+
+    async def neighbours(self, class_id: str, limit: int = 10) -> list[Neighbour]:
+        """See `Client.neighbours`."""
+        return await self._send(calls.neighbours(class_id, limit))
 
     async def classes(self) -> AsyncIterator[RegisteredClass]:
         """See `Client.classes`."""

@@ -1,33 +1,21 @@
 """What both clients do around a request: when to try again, and how an answer is taken."""
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from umzero.calls import Call
+from umzero.errors import UNREACHABLE, RequestFailed
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 RETRIES = 4
 TIMEOUT_S = 60.0
 LONGEST_WAIT_S = 30.0
 AT_ONCE = 8  # requests of `classify_many`
-_BUSY = 503
+_BUSY = (429, 503)
 
 Result = TypeVar("Result")
-
-
-class RequestFailed(Exception):  # noqa: N818 - it says what happened
-    """The server refused a request.
-
-    Attributes:
-        status: of HTTP; 0: the server can't be reached.
-        code: stable, of the problem.
-        detail: what came, what was expected, what to do.
-    """
-
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{detail} ({status} {code})" if status else detail)
-        self.status, self.code, self.detail = status, code, detail
 
 
 def request(call: Call[Any]) -> dict[str, Any]:
@@ -48,28 +36,55 @@ def unreachable(call: Call[Any], error: httpx.TransportError, last: bool) -> Req
     """The end of it; None: what did not reach the server, or may reach it twice, is sent again."""
     if not last and (call.repeatable or isinstance(error, httpx.ConnectError)):
         return None
-    return RequestFailed(0, "unreachable", f"no answer from the server: {error!r}")
+    return RequestFailed(0, UNREACHABLE, f"no answer from the server: {error!r}")
 
 
 def is_final(response: httpx.Response, last: bool) -> bool:
     """A busy server did nothing yet, and is asked again."""
-    return last or response.status_code != _BUSY
+    return last or response.status_code not in _BUSY
 
 
 def wait_s(attempt: int, response: httpx.Response | None) -> float:
     """Before the next attempt: what the server asks for, else longer each time."""
-    asked = response.headers.get("retry-after", "") if response is not None else ""
-    wait = float(asked) if asked.isdigit() else 0.1 * 2.0**attempt
+    asked = None if response is None else _asked_s(response.headers.get("retry-after", ""))
+    wait = 0.1 * 2.0**attempt if asked is None else asked
     return min(wait, LONGEST_WAIT_S)
+
+
+def _asked_s(value: str) -> float | None:
+    """Of `Retry-After`: seconds, or the date that a proxy may send instead (RFC 9110, 10.2.3)."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def result(call: Call[Result], response: httpx.Response) -> Result:
     """What was asked for. Raises: RequestFailed."""
     if response.is_success:
-        return call.read(response.content if call.read is bytes else response.json())
+        return _read(call, response)
+    index = None
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem["detail"])
+        index = problem.get("index")
     except (ValueError, KeyError, TypeError):
         code, detail = "unknown", response.text[:200] or response.reason_phrase
-    raise RequestFailed(response.status_code, code, detail)
+    raise RequestFailed(response.status_code, code, detail, index)
+
+
+def _read(call: Call[Result], response: httpx.Response) -> Result:
+    try:
+        return call.read(response.content if call.read is bytes else response.json())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RequestFailed(
+            response.status_code,
+            "not_understood",
+            f"{response.url} answered with something else than UMZero does: "
+            f"{response.text[:100]!r}. Is this the address of a UMZero server?",
+        ) from error

@@ -1,79 +1,53 @@
-"""What the clients ask a server, and what they make of its answers: no input or output here."""
+"""What the clients ask a server: no input or output here; `results` reads the answers."""
 
+import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
 from model.preprocess import Box
 from model.runtime.base import U8
+from umzero import results
+from umzero.results import (
+    Attribute,
+    Classification,
+    Description,
+    Explanation,
+    FullClass,
+    Neighbour,
+    RegisteredClass,
+)
 
 Photograph = bytes | str | Path | Image.Image | U8
 Sheet = Sequence[float] | Mapping[str, float | str | Sequence[str]]
+Parameters = dict[str, str | int | float]
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Prediction:
-    class_id: str
+class NewClass:
+    """A class to register.
+
+    Attributes:
+        attributes: its sheet: numbers, `{name: number}` or `{group: value}`, whole or partial.
+        class_id: the server makes one where it is left out.
+        like: the id of a class to start from; `attributes` then name what differs.
+        examples: photographs of it, up to 16.
+    """
+
     name: str
-    score: float
-    probability: float
-    seen: bool
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The answer for one image; `attributes` are the strongest, on the sheet's scale."""
-
-    predictions: list[Prediction]
-    attributes: dict[str, float]
-    bundle: str
-    revision: int
-    timings_ms: dict[str, float]
-
-    @property
-    def best(self) -> Prediction:
-        return self.predictions[0]
-
-
-@dataclass(frozen=True)
-class RegisteredClass:
-    """A class as a list shows it. `warnings`: classes that it can hardly be told from."""
-
-    class_id: str
-    name: str
-    seen: bool
-    given: int
-    filled: int
-    revision: int
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """`base` + the sum of the contributions = `logit`."""
-
-    class_id: str
-    name: str
-    logit: float
-    base: float
-    contributions: dict[str, float]  # the largest first
-    image: dict[str, float]
-    sheet: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Description:
-    """A suggested sheet: means over the images, and standard deviations."""
-
-    attributes: dict[str, float]
-    spread: dict[str, float]
+    attributes: Sheet | None = None
+    class_id: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    like: str | None = None
+    examples: Sequence[Photograph] = ()
 
 
 @dataclass(frozen=True)
@@ -103,27 +77,30 @@ def classify(
     box: Box | None = None,
     look: int = 1,
     min_revision: int = 0,
+    known_threshold: float | None = None,
 ) -> Call[Classification]:
-    params: dict[str, str | int | float] = {"top_k": top_k, "scope": scope, "look": look}
+    params: Parameters = {"top_k": top_k, "scope": scope, "look": look}
     if classes is not None:
         params["classes"] = ",".join(classes)
     if gamma is not None:
         params["gamma"] = gamma
     if min_revision:
         params["min_revision"] = min_revision
+    if known_threshold is not None:
+        params["known_threshold"] = known_threshold
     params |= _box(box)
-    return Call("POST", "/classify", _classification, params, content=encoded(image))
+    return Call("POST", "/classify", results.classification, params, content=encoded(image))
 
 
 def explain(image: Photograph, class_id: str, box: Box | None = None) -> Call[Explanation]:
-    params: dict[str, str | int | float] = {"class_id": class_id, **_box(box)}
-    return Call("POST", "/explain", _explanation, params, content=encoded(image))
+    params: Parameters = {"class_id": class_id, **_box(box)}
+    return Call("POST", "/explain", results.explanation, params, content=encoded(image))
 
 
 def picture(
     image: Photograph, class_id: str, attribute: str | None = None, box: Box | None = None
 ) -> Call[bytes]:
-    params: dict[str, str | int | float] = {"class_id": class_id, **_box(box)}
+    params: Parameters = {"class_id": class_id, **_box(box)}
     if attribute is not None:
         params["attribute"] = attribute
     return Call("POST", "/explain", bytes, params, content=encoded(image))
@@ -132,63 +109,62 @@ def picture(
 def describe(images: Sequence[Photograph]) -> Call[Description]:
     files = [("image", (f"{i}", encoded(image))) for i, image in enumerate(images)]
     return Call(
-        "POST",
-        "/describe",
-        lambda answer: Description(answer["attributes"], answer["spread"]),
-        files=files,
+        "POST", "/describe", lambda answer: results.picked(Description, answer), files=files
     )
 
 
-def register(
-    name: str,
-    attributes: Sheet,
-    class_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-) -> Call[RegisteredClass]:
-    body = _draft(name, attributes, metadata)
-    if class_id is not None:
-        body["class_id"] = class_id
+def attributes() -> Call[list[Attribute]]:
+    def read(answer: Any) -> list[Attribute]:
+        return [results.picked(Attribute, item) for item in answer["attributes"]]
 
-    def read(answer: Any) -> RegisteredClass:
-        return _registered(answer["classes"][0], answer.get("warnings", ()))
-
-    return Call("POST", "/classes", read, json=body, repeatable=False)
+    return Call("GET", "/attributes", read)
 
 
-def replace(
-    class_id: str, name: str, attributes: Sheet, metadata: Mapping[str, Any] | None = None
-) -> Call[RegisteredClass]:
-    body = _draft(name, attributes, metadata)
+def register(new: NewClass) -> Call[RegisteredClass]:
     return Call(
-        "PUT",
-        f"/classes/{class_id}",
-        lambda answer: _registered(answer, answer.get("warnings", ())),
-        json=body,
+        "POST",
+        "/classes",
+        lambda answer: results.registered(answer)[0],
+        json=_body(new),
+        repeatable=False,
     )
+
+
+def register_many(new: Sequence[NewClass]) -> Call[list[RegisteredClass]]:
+    body = {"classes": [_body(item) for item in new]}
+    return Call("POST", "/classes", results.registered, json=body, repeatable=False)
+
+
+def replace(class_id: str, new: NewClass) -> Call[RegisteredClass]:
+    return Call("PUT", _path(class_id), results.replaced, json=_body(new))
+
+
+def get(class_id: str) -> Call[FullClass]:
+    return Call("GET", _path(class_id), lambda answer: results.picked(FullClass, answer))
+
+
+def neighbours(class_id: str, limit: int = 10) -> Call[list[Neighbour]]:
+    def read(answer: Any) -> list[Neighbour]:
+        return [results.picked(Neighbour, item) for item in answer["neighbours"]]
+
+    return Call("GET", f"{_path(class_id)}/neighbours", read, {"limit": limit})
 
 
 def remove(class_id: str) -> Call[int]:
     """The revision that lacks it."""
-    return Call(
-        "DELETE", f"/classes/{class_id}", lambda answer: int(answer["revision"]), repeatable=False
-    )
+    return Call("DELETE", _path(class_id), lambda answer: int(answer["revision"]), repeatable=False)
 
 
 def page(after: str | None, limit: int = 1000) -> Call[tuple[list[RegisteredClass], str | None]]:
     """Some classes, and what to ask for next."""
-    params: dict[str, str | int | float] = {"limit": limit}
+    params: Parameters = {"limit": limit}
     if after is not None:
         params["after"] = after
-    return Call(
-        "GET",
-        "/classes",
-        lambda answer: ([_registered(item, ()) for item in answer["classes"]], answer["next"]),
-        params,
-    )
+    return Call("GET", "/classes", results.page, params)
 
 
 def encoded(image: Photograph) -> bytes:
-    """An image file's bytes; pictures in memory become PNG."""
+    """An image file's bytes; pictures in memory become PNG. Raises: OSError."""
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | Path):
@@ -200,42 +176,28 @@ def encoded(image: Photograph) -> bytes:
     return file.getvalue()
 
 
-def _box(box: Box | None) -> dict[str, str | int | float]:
+def _path(class_id: str) -> str:
+    return f"/classes/{quote(class_id, safe='')}"
+
+
+def _box(box: Box | None) -> Parameters:
     return {} if box is None else {"box": ",".join(f"{value:g}" for value in box)}
 
 
-def _draft(name: str, attributes: Sheet, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    if isinstance(attributes, Mapping):
-        sheet: Any = dict(attributes)
-    else:
-        sheet = [float(value) for value in attributes]
-    body: dict[str, Any] = {"name": name, "attributes": sheet}
-    return body if metadata is None else {**body, "metadata": dict(metadata)}
-
-
-def _classification(answer: Any) -> Classification:
-    return Classification(
-        [Prediction(**item) for item in answer["predictions"]],
-        {item["name"]: item["score"] for item in answer["attributes"]},
-        answer["bundle"],
-        answer["revision"],
-        answer["timings_ms"],
-    )
-
-
-def _explanation(answer: Any) -> Explanation:
-    item = answer["explanations"][0]
-    parts = item["contributions"]
-    contributions, image, sheet = (
-        {part["name"]: part[key] for part in parts} for key in ("contribution", "image", "sheet")
-    )
-    return Explanation(
-        item["class_id"], item["name"], item["logit"], item["base"], contributions, image, sheet
-    )
-
-
-def _registered(item: Any, warnings: Sequence[Any]) -> RegisteredClass:
-    kept = ("class_id", "name", "seen", "given", "filled", "revision")
-    return RegisteredClass(
-        **{key: item[key] for key in kept}, warnings=[warning["detail"] for warning in warnings]
-    )
+def _body(new: NewClass) -> dict[str, Any]:
+    """A class as the server takes it, without what was not given."""
+    sheet: Any = new.attributes
+    if isinstance(sheet, Mapping):
+        sheet = dict(sheet)
+    elif sheet is not None:
+        sheet = [float(value) for value in sheet]
+    photographs = [base64.b64encode(encoded(image)).decode("ascii") for image in new.examples]
+    body = {
+        "name": new.name,
+        "attributes": sheet,
+        "class_id": new.class_id,
+        "metadata": None if new.metadata is None else dict(new.metadata),
+        "like": new.like,
+        "examples": photographs or None,
+    }
+    return {key: value for key, value in body.items() if value is not None}

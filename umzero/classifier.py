@@ -8,17 +8,20 @@ import numpy as np
 from PIL import Image
 
 from model import bundle as bundles
+from model import heatmap, preprocess
 from model import look as looking
-from model import preprocess
 from model.errors import ConfigError, SheetError
 from model.preprocess import Box
-from model.runtime.base import Backend, Embedded
+from model.runtime.base import F64, Backend, Embedded
 from model.runtime.load import load
 from model.sheets import fill
+from service.errors import UnknownClass
 from service.registry.records import ClassSummary
 from service.registry.table import PrototypeTable
 from service.usecases.classify import Prediction, rank
-from umzero.calls import Photograph, Sheet
+from service.usecases.explain import contributions, heat_of
+from umzero.calls import Photograph, Sheet, encoded
+from umzero.results import Explanation
 
 DEFAULT_BUNDLE = Path("weights/birds")
 _MAX_PIXELS = 200_000_000
@@ -55,6 +58,7 @@ class Classifier:
         self._backend = backend or load(self._bundle, device, precision, threads)
         own = self._bundle.classes
         rows: dict[str, Any] = {}
+        self._sheets = {item.class_id: np.array(item.attributes, np.float64) for item in own}
         if own:
             sheets = np.array([item.attributes for item in own], np.float32)
             for item, prototype in zip(own, self._backend.prototypes(sheets), strict=True):
@@ -84,6 +88,7 @@ class Classifier:
         revision = self._table.revision + 1
         summary = ClassSummary(class_id, name, False, sheet.given, sheet.filled, revision)
         self._table = self._table.advance(revision, {class_id: (summary, prototype)})
+        self._sheets[class_id] = sheet.values
         return class_id
 
     def classify(
@@ -124,9 +129,72 @@ class Classifier:
         chosen = manifest.gamma if gamma is None else gamma
         return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
 
+    def explain(self, image: Photograph, class_id: str, *, box: Box | None = None) -> Explanation:
+        """What each attribute adds to a class's score.
+
+        Raises:
+            ImageError: not an image.
+            UnknownClass: no class has this id.
+        """
+        embedded = self._embed(_opened(image), box)
+        base, values = self._contributions(embedded, class_id)
+        names, sheet = self._bundle.manifest.attributes.names, self._sheets[class_id]
+        order = np.argsort(-np.abs(values), kind="stable")
+        row = self._table.find(class_id)
+        assert row is not None
+        return Explanation(
+            class_id,
+            self._table.at(row).name,
+            base + float(values.sum()),
+            base,
+            {names[i]: float(values[i]) for i in order},
+            {names[i]: float(embedded.attributes[0, i]) for i in order},
+            {names[i]: float(sheet[i]) for i in order},
+        )
+
+    def explain_picture(
+        self,
+        image: Photograph,
+        class_id: str,
+        attribute: str | None = None,
+        *,
+        box: Box | None = None,
+    ) -> bytes:
+        """A PNG of where the attributes were read that spoke for a class, or one of them.
+
+        Raises:
+            ImageError: not an image.
+            UnknownClass: no class has this id.
+            SheetError: no attribute has this name.
+        """
+        space = self._bundle.manifest.attributes
+        if attribute is not None and attribute not in space.index:
+            raise SheetError("unknown_attribute", f"no attribute is called {attribute!r}")
+        photograph = _opened(image)
+        embedded = self._embed(photograph, box)
+        if attribute is None:
+            _, values = self._contributions(embedded, class_id)
+            heat = heat_of(values, embedded.maps[0], space.tokens)
+        else:
+            heat = embedded.maps[0, space.tokens[space.index[attribute]]]
+        return heatmap.overlay(encoded(photograph), heat, _MAX_PIXELS, box)
+
     def close(self) -> None:
         """Free the network."""
         self._backend.close()
+
+    def _contributions(self, embedded: Embedded, class_id: str) -> tuple[float, F64]:
+        """The mean sheet's logit, and what each attribute (A,) adds."""
+        if class_id not in self._sheets:
+            raise UnknownClass(f"no class has the id {class_id!r}")
+        manifest = self._bundle.manifest
+        return contributions(
+            embedded.embedding[0],
+            self._sheets[class_id],
+            manifest.attributes.mean,
+            self._backend.prototypes,
+            manifest.temperature,
+        )
 
     def _embed(self, photograph: bytes | Image.Image, box: Box | None) -> Embedded:
         size = self._bundle.manifest.input_size

@@ -1,23 +1,28 @@
 """`Client`: a UMZero server from Python."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
 from umzero import attempts, calls
-from umzero.attempts import AT_ONCE, DEFAULT_URL, RETRIES, TIMEOUT_S, RequestFailed
-from umzero.calls import (
-    Call,
+from umzero.address import DEFAULT_URL
+from umzero.attempts import AT_ONCE, RETRIES, TIMEOUT_S
+from umzero.calls import Call, NewClass, Photograph, Sheet
+from umzero.errors import RequestFailed, unreadable
+from umzero.progress import bar
+from umzero.results import (
+    Attribute,
     Classification,
     Description,
     Explanation,
-    Photograph,
+    FullClass,
+    Neighbour,
     RegisteredClass,
-    Sheet,
 )
 
 Result = TypeVar("Result")
@@ -30,7 +35,8 @@ class Client:
             client.register("Pileated Woodpecker", {"has_bill_shape": "dagger"})
             print(client.classify("photo.jpg").best.name)
 
-    A server that is busy (503) is asked again, when its `Retry-After` says.
+    A server that is busy (503) is asked again, when its `Retry-After` says. Every method raises
+    RequestFailed; a photograph that is a path and can't be read raises OSError.
 
     Args:
         url: of the server.
@@ -54,12 +60,37 @@ class Client:
         """The classes that an image shows, best first.
 
         Args:
-            question: `classes`, `scope`, `gamma`, `box`, `look`, `min_revision`, as in HTTP.
-
-        Raises:
-            RequestFailed
+            question: `classes`, `scope`, `gamma`, `box`, `look`, `known_threshold`,
+                `min_revision`, as in HTTP.
         """
         return self._send(calls.classify(image, top_k, **question))
+
+    def classify_each(
+        self,
+        images: Sequence[Photograph],
+        top_k: int = 5,
+        *,
+        at_once: int = AT_ONCE,
+        **question: Any,
+    ) -> Iterator[Classification | RequestFailed]:
+        """Many images, several at a time, in their order, as the answers come; in the place of one
+        that is refused, or can't be read, stands its error.
+        """
+
+        def one(image: Photograph) -> Classification | RequestFailed:
+            try:
+                return self.classify(image, top_k, **question)
+            except RequestFailed as error:
+                return error
+            except OSError as error:
+                return unreadable(image, error)
+
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            yield from pool.map(one, images)
+        finally:
+            # Who stops listening does not wait for what was asked.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def classify_many(
         self,
@@ -70,62 +101,88 @@ class Client:
         progress: bool = False,
         **question: Any,
     ) -> list[Classification | RequestFailed]:
-        """Many images, several at a time; one that is refused has its error in its place.
+        """`classify_each`, all at once. `progress`: show a bar, on stderr."""
+        found = self.classify_each(images, top_k, at_once=at_once, **question)
+        return list(_counted(found, len(images), progress))
 
-        Args:
-            progress: show a bar.
-        """
-
-        def one(image: Photograph) -> Classification | RequestFailed:
-            try:
-                return self.classify(image, top_k, **question)
-            except RequestFailed as error:
-                return error
-
-        with ThreadPoolExecutor(at_once) as pool:
-            found = pool.map(one, images)
-            return list(_tracked(found, len(images)) if progress else found)
+    def classify_files(
+        self,
+        files: Iterable[str | Path],
+        top_k: int = 5,
+        *,
+        at_once: int = AT_ONCE,
+        progress: bool = True,
+        **question: Any,
+    ) -> dict[Path, Classification | RequestFailed]:
+        """`classify_many` of files: path -> answer, or error. `progress`: show a bar, on stderr."""
+        paths = [Path(file) for file in files]
+        found = self.classify_many(paths, top_k, at_once=at_once, progress=progress, **question)
+        return dict(zip(paths, found, strict=True))
 
     def explain(self, image: Photograph, class_id: str, **where: Any) -> Explanation:
-        """What each attribute adds to a class's score. Raises: RequestFailed."""
+        """What each attribute adds to a class's score. `where`: `box`."""
         return self._send(calls.explain(image, class_id, **where))
 
     def explain_picture(
         self, image: Photograph, class_id: str, attribute: str | None = None, **where: Any
     ) -> bytes:
-        """A PNG of where a class's attributes, or one, were read. Raises: RequestFailed."""
+        """A PNG of where a class's attributes, or one, were read. `where`: `box`."""
         return self._send(calls.picture(image, class_id, attribute, **where))
 
     def describe(self, *images: Photograph) -> Description:
-        """The sheet that photographs of one thing suggest. Raises: RequestFailed."""
+        """The sheet that photographs of one thing suggest."""
         return self._send(calls.describe(images))
+
+    def attributes(self) -> list[Attribute]:
+        """The attributes of a sheet, in the order of its numbers."""
+        return self._send(calls.attributes())
 
     def register(
         self,
         name: str,
-        attributes: Sheet,
+        attributes: Sheet | None = None,
         class_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        like: str | None = None,
+        examples: Sequence[Photograph] = (),
     ) -> RegisteredClass:
-        """Add a class; it can be recognised when this returns. Raises: RequestFailed."""
-        return self._send(calls.register(name, attributes, class_id, metadata))
+        """Add a class; it can be recognised when this returns. See `NewClass`."""
+        new = NewClass(name, attributes, class_id, metadata, like, examples)
+        return self._send(calls.register(new))
+
+    def register_many(self, classes: Sequence[NewClass]) -> list[RegisteredClass]:
+        """Add all classes or, where one is refused, none: the error's `index` says which."""
+        return self._send(calls.register_many(classes))
 
     def replace(
         self,
         class_id: str,
         name: str,
-        attributes: Sheet,
+        attributes: Sheet | None = None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        like: str | None = None,
+        examples: Sequence[Photograph] = (),
     ) -> RegisteredClass:
-        """Put other attributes and another name in a class's place. Raises: RequestFailed."""
-        return self._send(calls.replace(class_id, name, attributes, metadata))
+        """Put other attributes and another name in a class's place."""
+        new = NewClass(name, attributes, None, metadata, like, examples)
+        return self._send(calls.replace(class_id, new))
 
     def remove(self, class_id: str) -> int:
-        """Remove a class; returns the revision that lacks it. Raises: RequestFailed."""
+        """Remove a class; returns the revision that lacks it."""
         return self._send(calls.remove(class_id))
 
+    def get(self, class_id: str) -> FullClass:
+        """One class, with its sheet and metadata."""
+        return self._send(calls.get(class_id))
+
+    def neighbours(self, class_id: str, limit: int = 10) -> list[Neighbour]:
+        """The classes that a class will be confused with, nearest first."""
+        return self._send(calls.neighbours(class_id, limit))
+
     def classes(self) -> Iterator[RegisteredClass]:
-        """All classes, in the order of their ids. Raises: RequestFailed."""
+        """All classes, in the order of their ids."""
         after: str | None = None
         while True:
             page, after = self._send(calls.page(after))
@@ -162,7 +219,8 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
 
-def _tracked(found: Iterator[Result], total: int) -> Iterator[Result]:
-    from rich.progress import track  # noqa: PLC0415 - who shows no bar needs no terminal
-
-    yield from track(found, "images", total=total)
+def _counted(found: Iterator[Result], total: int, shown: bool) -> Iterator[Result]:
+    with bar("images", total, shown=shown) as advance:
+        for item in found:
+            yield item
+            advance(1)

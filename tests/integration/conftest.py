@@ -2,13 +2,16 @@
 
 import asyncio
 import functools
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +174,66 @@ def problem() -> Callable[..., dict[str, Any]]:
         return body
 
     return check
+
+
+@pytest.fixture
+def environment(shared_server: Server) -> dict[str, str]:
+    """Of a command that talks to the shared server."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("UMZERO_")}
+    own = {"UMZERO_URL": shared_server.url, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100"}
+    return kept | own
+
+
+@pytest.fixture
+def umzero(
+    environment: dict[str, str], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command in a folder of the test's own."""
+
+    def run(*words: object, told: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "umzero.cli", *map(str, words)],
+            cwd=tmp_path,
+            env=environment | variables,
+            input=told,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[int, dict[str, Any]], str]]:
+    """Starts a server that answers everything with one status and body; returns its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(status: int, body: dict[str, Any]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status)
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            do_POST = do_DELETE = do_GET  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server

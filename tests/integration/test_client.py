@@ -82,6 +82,38 @@ def test_explanations_and_descriptions_are_typed(
     assert max(described.spread.values()) == pytest.approx(0, abs=1e-4)
 
 
+def test_a_class_its_neighbours_and_the_attributes_are_what_http_says(
+    client: umzero.Client, http: httpx.Client
+) -> None:
+    made = client.register("Near a jay", SHEET, class_id="near", metadata={"by": ["test"]})
+
+    attributes = client.attributes()
+    assert [asdict(item) for item in attributes] == http.get("/attributes").json()["attributes"]
+    found = client.get("near")
+    assert (found.name, found.given, found.revision) == ("Near a jay", made.given, made.revision)
+    assert (found.metadata, found.origin) == ({"by": ["test"]}, "registered")
+    sheet = dict(zip((item.name for item in attributes), found.attributes, strict=True))
+    assert {name for name, value in sheet.items() if value == 100} == {
+        f"{group}::{value}" for group, value in SHEET.items()
+    }
+    expected = http.get("/classes/near/neighbours", params={"limit": 2}).json()["neighbours"]
+    assert [asdict(item) for item in client.neighbours("near", 2)] == expected
+
+
+def test_many_classes_are_registered_all_or_none(client: umzero.Client) -> None:
+    made = client.register_many(
+        [umzero.NewClass("One", SHEET, class_id="one"), umzero.NewClass("Two", SHEET)]
+    )
+    assert [item.name for item in made] == ["One", "Two"]
+    assert made[0].warnings == [
+        "by its sheet it is nearly the same as 'Two'; images will hardly tell them apart"
+    ]
+    with pytest.raises(umzero.RequestFailed) as caught:
+        client.register_many([umzero.NewClass("Three", SHEET), umzero.NewClass("Two", SHEET)])
+    assert (caught.value.code, caught.value.index) == ("name_taken", 1)
+    assert "Three" not in {item.name for item in client.classes()}
+
+
 def test_many_images_keep_their_order_and_one_bad_image_its_place(
     client: umzero.Client, picture: Picture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,7 +124,10 @@ def test_many_images_keep_their_order_and_one_bad_image_its_place(
     assert isinstance(found[7], umzero.RequestFailed)
     for at, (name, item) in enumerate(zip(names, found, strict=True)):
         assert at == 7 or item.best.name == name
-    assert "images" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "images" in shown.err
+    assert "20/20" in shown.err
+    assert shown.out == ""
 
 
 def test_the_asynchronous_client_does_the_same(http: httpx.Client, picture: Picture) -> None:
@@ -108,6 +143,14 @@ def test_the_asynchronous_client_does_the_same(http: httpx.Client, picture: Pict
                 assert (await client.explain(image, "of-a-loop")).class_id == "of-a-loop"
                 assert (await client.explain_picture(image, "jay")).startswith(b"\x89PNG")
                 assert (await client.describe(image)).attributes
+                assert (await client.get("of-a-loop")).attributes
+                assert len(await client.neighbours("of-a-loop", 2)) == 2
+                assert len(await client.attributes()) == 9
+                missing = Path("missing.png")
+                files = await client.classify_files([missing], progress=False)
+                assert isinstance(files[missing], umzero.RequestFailed)
+                two = await client.register_many([umzero.NewClass("Second", SHEET)])
+                await client.remove(two[0].class_id)
                 ids = [item.class_id async for item in client.classes()]
                 assert "of-a-loop" in ids
                 again = await client.replace("of-a-loop", "Of a loop", SHEET)

@@ -65,9 +65,14 @@ def test_a_fresh_run_ends_with_the_same_bytes_as_the_killed_one(
     choice = next(trained.glob("runs/shapes-*/choice.json"))
     decided = choice.stat().st_mtime_ns
 
-    result = umzero(*train(shapes_dir, "--fresh", "--report", "told/here.html"), folder=trained)
+    result = umzero(
+        *train(shapes_dir, "--fresh", "--report", "told/here.html", "--json"), folder=trained
+    )
 
     assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["bundle"] == "weights/shapes"
+    assert told["scores"] == json.loads((bundle / "manifest.json").read_text())["scores"]
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == killed
     assert choice.stat().st_mtime_ns > decided
     assert cached.stat().st_mtime_ns == extracted
@@ -91,8 +96,11 @@ def test_evaluate_prints_what_the_manifest_says(trained: Path, shapes_dir: Path)
 def test_export_writes_the_same_graphs_again(trained: Path, shapes_dir: Path) -> None:
     graphs = [trained / "weights/shapes" / name for name in ("embed.onnx", "prototypes.onnx")]
     before = [graph.read_bytes() for graph in graphs]
-    result = umzero("export", "weights/shapes", "--data", shapes_dir, folder=trained)
+    result = umzero("export", "weights/shapes", "--data", shapes_dir, "--json", folder=trained)
     assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["int8"] is None
+    assert 0 <= max(told["parity"].values()) < 1e-3
     assert [graph.read_bytes() for graph in graphs] == before
     assert umzero("verify", "weights/shapes", folder=trained).returncode == 0
 

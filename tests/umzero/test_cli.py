@@ -1,5 +1,6 @@
 """The `umzero` command, as a process and in this one."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -27,26 +28,40 @@ def umzero(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+HEAVY = ("fastapi", "torch", "onnxruntime", "sqlalchemy", "httpx", "numpy", "PIL")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["classes", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
     program = (
         "import sys, umzero.cli as cli\n"
-        "try: cli.main(['--help'])\n"
+        f"try: cli.main({words})\n"
         "except SystemExit: pass\n"
-        "print('heavy:', [m for m in ('fastapi', 'torch', 'sqlalchemy') if m in sys.modules])"
+        f"print('heavy:', [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
 
     assert "heavy: []" in done.stdout
-    for name in cli.COMMANDS:
-        assert name in done.stdout
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    shown = umzero("--help").stdout
+
+    for name in (*cli.COMMANDS, *cli.GROUPS):
+        assert name in shown
+    said = " ".join(shown.split())
+    for code in ("0 fine", "1 the request", "2 the command line", "3 the server", "4 partly"):
+        assert code in said
 
 
 def test_every_command_that_is_announced_is_there() -> None:
-    for name in cli.COMMANDS:
+    commands = [(name,) for name in cli.COMMANDS]
+    commands += [(name, second) for name, group in cli.GROUPS.items() for second in group.commands]
+    for words in commands:
         with pytest.raises(SystemExit) as ended:
-            cli.main([name, "--help"])
+            cli.main([*words, "--help"])
         assert ended.value.code == 0
 
 
@@ -80,26 +95,73 @@ def test_a_missing_module_says_what_to_install(
     assert "pip install 'umzero[train]'" in capsys.readouterr().err
 
 
-def test_a_photograph_is_classified_offline(
-    bundle: Bundle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture
+def photo(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A picture of a jay; the bundle is read with the fake backend."""
     monkeypatch.setattr(classifier, "load", lambda found, *_: FakeBackend.of(found))
     jay = next(item for item in bundle.classes if item.name == "Jay")
-    photo = tmp_path / "photo.png"
-    photo.write_bytes(draw(np.array(jay.attributes, np.float32), bundle.manifest.attributes))
+    path = tmp_path / "photo.png"
+    path.write_bytes(draw(np.array(jay.attributes, np.float32), bundle.manifest.attributes))
+    return path
 
-    cli.build("classify")(
-        ["classify", str(photo), "--bundle", str(bundle.path), "--top-k", "2"],
-        standalone_mode=False,
+
+def here(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[object, str, str]:
+    """Exit code, stdout and stderr of a command in this process."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(word) for word in words])
+    shown = capsys.readouterr()
+    return ended.value.code, shown.out, shown.err
+
+
+def test_a_photograph_is_classified_offline(
+    bundle: Bundle, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("classify", photo, "--bundle", bundle.path, "--top-k", 2)
+
+    code, shown, _ = here(capsys, *words)
+    lines = [line for line in shown.splitlines() if "seen" in line]
+    assert (code, len(lines)) == (0, 2)
+    assert "Jay" in lines[0]
+
+    code, shown, _ = here(capsys, *words, "--json")
+    said = json.loads(shown)
+    assert (code, said["image"], said["bundle"]) == (0, str(photo), "fake")
+    assert said["predictions"][0]["name"] == "Jay"
+
+
+def test_a_bad_photograph_among_others_is_told_offline(
+    bundle: Bundle, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, gone = photo.with_name("bad.png"), photo.with_name("gone.png")
+    bad.write_bytes(b"no image")
+
+    code, shown, errors = here(
+        capsys, "classify", bad, photo, gone, "--bundle", bundle.path, "--json"
     )
 
-    shown = capsys.readouterr().out
-    lines = [line for line in shown.splitlines() if "seen" in line]
-    assert len(lines) == 2
-    assert "Jay" in lines[0]
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert code == 4
+    assert ["problem" in line for line in lines] == [True, False, True]
+    assert f"error: {bad}: " in errors
+    assert f"error: can't read {gone}: No such file" in errors
+
+
+def test_a_photograph_is_explained_offline(
+    bundle: Bundle, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = photo.with_name("why.png")
+    words = ("explain", photo, "--bundle", bundle.path, "--class")
+
+    code, shown, _ = here(capsys, *words, "robin", "--json", "--map", drawn)
+    said = json.loads(shown)
+    added = sum(item["contribution"] for item in said["contributions"])
+    assert code == 0
+    assert said["base"] + added == pytest.approx(said["logit"], abs=1e-4)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+
+    code, shown, errors = here(capsys, *words, "nobody")
+    assert (code, shown) == (1, "")
+    assert "no class has the id 'nobody'" in errors
 
 
 def test_a_port_in_use_is_one_line(bundle: Bundle, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import commands
+from model.commands import training
 from model.data.check import check, warnings_of
 from model.data.read import read
 from model.errors import DatasetError, ModelError
@@ -46,9 +46,9 @@ def train_and_test(root: Path, name: str) -> tuple[str, str]:
     return f"{name}/{train.name}", f"{name}/{test.name}"
 
 
-def data_check(folder: Path) -> subprocess.CompletedProcess[str]:
+def data_check(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "umzero.cli", "data", "check", str(folder)],
+        [sys.executable, "-m", "umzero.cli", "data", "check", str(folder), *options],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -193,6 +193,8 @@ def test_the_command_ends_with_1_on_an_error(root: Path) -> None:
     assert done.returncode == 1
     assert "error: splits.json: unseen class '[bold]dodo' is none of this data set" in done.stdout
     assert "Traceback" not in done.stderr
+    told = data_check(root, "--json")
+    assert (told.returncode, json.loads(told.stdout)["errors"]) == (1, list(check(root).errors))
 
 
 def test_the_command_tells_a_missing_folder_in_one_line(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_training_tells_the_same_warnings_before_it_starts(
     monkeypatch.setattr(run, "train", start)
 
     with pytest.raises(StartedError):
-        commands.train("folder", root, root / "out")
+        training.train("folder", root, root / "out")
 
     (warning,) = warnings_of(read(root))
     assert f"warning: {warning}" in capsys.readouterr().err

@@ -1,23 +1,18 @@
-"""`umzero train`, `evaluate`, `export`, `verify` and `data check`, with typer annotations."""
+"""`umzero train`, `evaluate` and `ablate`."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model import bundle as bundles
-from model.errors import ConfigError, WeightsError
-
-BundleArgument = Annotated[Path, typer.Argument(help="a bundle's folder, such as weights/birds")]
-DataOption = Annotated[Path, typer.Option(help="a data set's folder: CUB, SUN, AWA2, or your own")]
+from model.commands.common import BundleArgument, DataOption, JsonOption, bar
+from model.errors import ConfigError
 
 
 def train(
@@ -52,6 +47,7 @@ def train(
     report: Annotated[
         Path | None, typer.Option(help="also write the report of the run, an HTML file, here")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a bundle; the same command goes on where a killed one stopped."""
     from model.data.check import warnings_of
@@ -77,7 +73,7 @@ def train(
     for warning in warnings_of(dataset):
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     command = f"umzero evaluate {out} --data {data}"
-    run = TrainingRun(config, dataset, out, runs, command, _bar(console), console.print)
+    run = TrainingRun(config, dataset, out, runs, command, bar(console), console.print)
     if not resume:
         run.forget()
     bundle = start(run)
@@ -86,7 +82,10 @@ def train(
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run.page, report)
-    if bundle.manifest.scores:
+    if as_json:
+        told = {"bundle": str(bundle.path), "sha256": bundle.sha256, "report": str(run.page)}
+        print(json.dumps(told | {"scores": bundle.manifest.scores}))
+    elif bundle.manifest.scores:
         print_scores(bundle.manifest.scores)
 
 
@@ -99,7 +98,7 @@ def evaluate(
         bool, typer.Option("--frames", help="instead: accuracy over the object's share of frames")
     ] = False,
     on: Annotated[str, typer.Option(help="with --frames: validation or unseen")] = "validation",
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a bundle: CZSL; GZSL's U, S, H and AUSUC; ECE; the classical baseline beside it."""
     from model.data.read import read
@@ -120,7 +119,7 @@ def evaluate(
     found = bundles.read(bundle)
     dataset = read(data)
     if frames:
-        with _bar(console)("frames") as progress:
+        with bar(console)("frames") as progress:
             backend = load(found, "cpu", "fp32", 0)
             curve = frames_curve(backend, found, dataset, on, progress=progress).to_json()
         if as_json:
@@ -128,7 +127,7 @@ def evaluate(
         else:
             print_curve(curve)
         return
-    with _bar(console)("images") as progress:
+    with bar(console)("images") as progress:
         result = run(found, dataset, without, baseline, progress).to_json()
     if as_json:
         print(json.dumps(result))
@@ -154,6 +153,7 @@ def ablate(
         Path | None, typer.Option(help="also draw the differences, as an SVG file, here")
     ] = None,
     runs: Annotated[Path, typer.Option(help="caches")] = Path("runs"),
+    as_json: JsonOption = False,
 ) -> None:
     """Compare UMZero with itself less one part, and with simpler systems, on seen classes alone."""
     from model.data.read import read
@@ -177,7 +177,7 @@ def ablate(
         raise ConfigError(
             f"{dataset.name} has {len(dataset.seen)} seen classes: too few for {folds} folds"
         )
-    with _bar(console)("features") as progress:
+    with bar(console)("features") as progress:
         rows = run(
             config,
             dataset,
@@ -190,91 +190,9 @@ def ablate(
             progress,
             console.print,
         )
-    print_ablation(rows)
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows]))
+    else:
+        print_ablation(rows)
     if picture is not None:
         draw(rows, picture)
-
-
-def export(
-    bundle: BundleArgument,
-    data: DataOption,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="also write embed.int8.onnx, and what it costs")
-    ] = False,
-) -> None:
-    """Write a bundle's ONNX graphs again from its safetensors, and check them on real images."""
-    from model.data.read import read
-    from model.export.int8 import check_data, write_int8
-    from model.export.onnx import export as write
-    from model.export.parity import check
-    from model.export.quantize import INT8
-    from model.runtime.torch_backend import load_network
-    from model.training.run import parity_inputs
-    from model.training.tables import print_int8
-
-    console = Console(stderr=True)
-    found = bundles.read(bundle)
-    dataset = read(data)
-    if int8:
-        check_data(found, dataset)
-    network = load_network(found)
-    new = bundle / ".new"
-    try:
-        write(network, new)
-        inputs = parity_inputs(network, dataset)
-        parity = check(network, new, *inputs)
-        figures: dict[str, Any] = {}
-        if int8:
-            command = f"umzero export {bundle} --data {data} --int8"
-            with _bar(console)("int8") as progress:
-                figures = write_int8(found, dataset, new, inputs[0], command, progress)
-        for file in new.iterdir():
-            file.replace(bundle / file.name)
-        if not int8:  # It would be an older network's.
-            (bundle / INT8).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    bundles.write(bundle, replace(found.manifest, int8=figures), found.classes)
-    console.print(f"ONNX equals torch: {parity}")
-    if int8:
-        print_int8(figures)
-
-
-def verify(bundle: BundleArgument) -> None:
-    """Check every file of a bundle against its sha256."""
-    found = bundles.read(bundle)
-    if problems := bundles.verify(found):
-        raise WeightsError(f"{bundle} is damaged: {'; '.join(problems)}")
-    print(f"{bundle}: {len(found.manifest.files)} files are as the manifest says")
-
-
-def data_check(
-    data: Annotated[Path, typer.Argument(help="a data set's folder")],
-) -> None:
-    """Tell everything that is wrong with a data set; exit code 1 when it can't be used as it is."""
-    from model.data.check import check
-
-    console = Console(highlight=False, soft_wrap=True)
-    report = check(data)
-    console.print(f"{escape(str(data))}: {report.summary}")
-    for colour, kind, found in (
-        ("red", "error", report.errors),
-        ("yellow", "warning", report.warnings),
-        ("blue", "note", report.notes),
-    ):
-        for line in found:
-            console.print(f"[{colour}]{kind}:[/{colour}] {escape(line)}")
-    console.print(f"errors: {len(report.errors)}, warnings: {len(report.warnings)}")
-    if report.errors:
-        raise typer.Exit(1)
-
-
-def _bar(console: Console) -> Callable[[str], AbstractContextManager[Callable[[int, int], None]]]:
-    @contextmanager
-    def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task(title, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-
-    return bar

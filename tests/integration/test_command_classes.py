@@ -1,0 +1,131 @@
+"""`umzero classes list`, `show`, `add` and `remove` against a real server."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import httpx
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+
+KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+ADD_KITE = ("classes", "add", "Kite", "--id", "kite", "--attributes", json.dumps(KITE))
+
+
+def lines(done: CompletedProcess[str]) -> list[Any]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_class_is_added_and_shown_as_the_server_has_it(http: httpx.Client, umzero: Run) -> None:
+    done = umzero(*ADD_KITE, "--metadata", '{"by": "t\u00e9st"}')
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "registered kite: Kite, 9 attributes given, 0 filled\n"
+
+    stored = http.get("/classes/kite").json()
+    names = [item["name"] for item in http.get("/attributes").json()["attributes"]]
+    near = http.get("/classes/kite/neighbours", params={"limit": 5}).json()["neighbours"]
+    (shown,) = lines(umzero("classes", "show", "kite", "--json"))
+    assert stored["metadata"] == shown["metadata"] == {"by": "t\u00e9st"}
+    assert shown["attributes"] == dict(zip(names, stored["attributes"], strict=True))
+    assert shown["neighbours"] == near
+    for key in ("name", "origin", "given", "filled", "revision", "created_at"):
+        assert shown[key] == stored[key]
+
+    text = umzero("classes", "show", "kite", "--top", "3").stdout
+    assert "kite: Kite\n" in text
+    assert f"near: {near[0]['name']} ({near[0]['similarity']:.2f})" in text
+    assert {name for name in names if name in text} == {f"{g}::{v}" for g, v in KITE.items()}
+
+
+def test_a_sheet_may_be_a_file_or_come_by_stdin(
+    http: httpx.Client, umzero: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "sheet.json").write_text(json.dumps(KITE))
+    (from_file,) = lines(umzero("classes", "add", "One", "--attributes", "sheet.json", "--json"))
+    piped = umzero("classes", "add", "Two", "--attributes", "-", "--json", told=json.dumps([0] * 9))
+    (from_stdin,) = lines(piped)
+
+    sheets = [
+        http.get(f"/classes/{made['class_id']}").json()["attributes"]
+        for made in (from_file, from_stdin)
+    ]
+    assert sheets == [[0, 0, 100, 0, 0, 100, 100, 0, 0], [0] * 9]
+    assert from_file["given"] == 9
+
+
+def test_a_class_that_can_hardly_be_told_from_another_is_a_warning(
+    http: httpx.Client, umzero: Run
+) -> None:
+    umzero(*ADD_KITE)
+    done = umzero("classes", "add", "Again", "--attributes", json.dumps(KITE), "--json")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: by its sheet it is nearly the same as 'Kite'; "
+        "images will hardly tell them apart\n"
+    )
+    assert len(lines(done)[0]["warnings"]) == 1
+
+
+def test_the_list_is_the_servers_and_may_leave_the_bundles_own_out(
+    http: httpx.Client, umzero: Run
+) -> None:
+    umzero(*ADD_KITE)
+    expected = http.get("/classes").json()["classes"]
+    listed = lines(umzero("classes", "list", "--json"))
+    assert [{key: item[key] for key in expected[0]} for item in listed] == expected
+    text = umzero("classes", "list").stdout.splitlines()
+    assert [line.split()[0] for line in text] == [item["class_id"] for item in expected]
+    assert umzero("classes", "list", "--registered").stdout == "kite  registered  Kite\n"
+
+
+def test_classes_are_removed_after_a_yes_alone(http: httpx.Client, umzero: Run) -> None:
+    umzero(*ADD_KITE)
+    refused = umzero("classes", "remove", "kite", told="n\n")
+    assert refused.returncode == 1
+    assert "Remove kite from http://127.0.0.1:" in refused.stderr
+    unasked = umzero("classes", "remove", "kite")
+    assert unasked.returncode == 2
+    assert "--yes" in unasked.stderr
+    assert http.get("/classes/kite").status_code == 200
+
+    assert umzero("classes", "remove", "kite", told="y\n").stdout == "removed kite\n"
+    assert http.get("/classes/kite").status_code == 404
+
+
+def test_what_can_be_removed_is_and_the_rest_is_told(http: httpx.Client, umzero: Run) -> None:
+    umzero(*ADD_KITE)
+    done = umzero("classes", "remove", "--yes", "--json", "kite", "nobody", "jay")
+    assert done.returncode == 4
+    removed, unknown, own = lines(done)
+    assert removed == {"class_id": "kite", "revision": http.get("/classes").json()["revision"]}
+    assert (unknown["class_id"], unknown["problem"]["code"]) == ("nobody", "unknown_class")
+    assert (own["class_id"], own["problem"]["code"]) == ("jay", "bundle_class")
+    assert done.stderr.count("error: ") == 2
+    assert umzero("classes", "remove", "--yes", "nobody").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (("add", "Jay", "--attributes", json.dumps(KITE)), 1, "name_taken"),
+        (("add", "X", "--attributes", '{"has_crow": "blue"}'), 1, "did you mean 'has_crown'"),
+        (("add", "X", "--attributes", "nowhere.json"), 1, "nowhere.json: No such file"),
+        (("add", "X", "--attributes", "{"), 2, "--attributes is no JSON"),
+        (("add", "X", "--attributes", json.dumps(KITE), "--metadata", "[]"), 2, "a JSON object"),
+        (("add", "X"), 2, "--attributes, --like or --example"),
+        (("add", "X", "--example", "nowhere.png"), 1, "nowhere.png: No such file"),
+        (("show", "a b?"), 1, "no class has the id 'a b?'"),
+        (("list", "--url", "nowhere"), 2, "'nowhere' isn't an address"),
+        (("rename", "x"), 2, "No such command"),
+    ],
+)
+def test_a_mistake_is_told_in_words_with_its_exit_code(
+    http: httpx.Client, umzero: Run, words: tuple[str, ...], code: int, complaint: str
+) -> None:
+    done = umzero("classes", *words)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert complaint in " ".join(done.stderr.replace("\u2502", " ").split())
+    assert "Traceback" not in done.stderr

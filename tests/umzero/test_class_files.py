@@ -1,0 +1,112 @@
+"""What a table of classes says, without a server."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from umzero.class_files import csv_lines, ndjson, parquet
+from umzero.class_files.formats import READERS, WRITERS, format_of
+from umzero.class_files.rows import BadLine, Row, space_of
+from umzero.errors import InputRefused
+from umzero.results import Attribute, FullClass
+
+NAMES = ("size::small", "size::large", "weight")
+SPACE = space_of([Attribute(name, name.split("::")[0], 0, 10, 2.5) for name in NAMES])
+ITEM = FullClass(
+    "a-1",
+    'One, "1"',
+    seen=False,
+    given=3,
+    filled=0,
+    revision=1,
+    attributes=[0.1, 1e-300, 10.0],
+    metadata={"x": ["\u20ac", None]},
+)
+
+
+def written(kind: Any, *items: FullClass) -> bytes:
+    file = io.BytesIO()
+    writer = WRITERS[kind](file, SPACE)
+    for item in items:
+        writer.write(item)
+    writer.close()
+    assert not file.closed
+    return file.getvalue()
+
+
+def csv(text: str) -> list[Row | BadLine]:
+    return list(csv_lines.read(io.BytesIO(text.encode()), SPACE))
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_every_format_reads_what_it_writes_to_the_last_bit(kind: Any) -> None:
+    plain = FullClass("b", "Two", False, 3, 0, 2, attributes=[1.0, 2.0, 3.0])
+    first, second = READERS[kind](io.BytesIO(written(kind, ITEM, plain)), SPACE)
+
+    assert isinstance(first, Row)
+    assert isinstance(second, Row)
+    assert (first.new.class_id, first.new.name, first.new.metadata) == (
+        ITEM.class_id,
+        ITEM.name,
+        ITEM.metadata,
+    )
+    assert first.new.attributes == dict(zip(NAMES, ITEM.attributes, strict=True))
+    assert not second.new.metadata
+    assert second.line == first.line + 1
+
+
+def test_a_cell_of_a_group_names_one_choice_or_several() -> None:
+    (row,) = csv("name,size,weight\nA, small | large ,\n")
+    assert isinstance(row, Row)
+    assert row.new.attributes == {"size": ["small", "large"]}
+
+
+def test_whole_numbers_are_written_without_a_point() -> None:
+    assert written("csv", ITEM).splitlines()[1].endswith(b",0.1,1e-300,10")
+
+
+def test_a_short_line_leaves_the_rest_out_and_blank_ones_are_passed_over() -> None:
+    rows = csv("name,size,weight\n\nA,small\n , , \n\n,,\nB,large,3\n")
+    assert [(row.line, type(row)) for row in rows] == [(3, Row), (4, BadLine), (7, Row)]
+
+
+def test_parquet_says_what_to_install_where_it_can_not_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputRefused, match=r"pip install 'umzero\[parquet\]'"):
+        list(parquet.read(io.BytesIO(), SPACE))
+    with pytest.raises(InputRefused, match=r"pip install 'umzero\[parquet\]'"):
+        parquet.Writer(io.BytesIO(), SPACE)
+
+
+def test_an_empty_parquet_cell_is_left_out() -> None:
+    import pyarrow
+    from pyarrow import parquet as files
+
+    table = pyarrow.table({"name": ["A", None], "weight": [None, 1.0], "size": ["small", "large"]})
+    file = io.BytesIO()
+    files.write_table(table, file)
+    first, second = parquet.read(file, SPACE)
+    assert isinstance(first, Row)
+    assert first.new.attributes == {"size": ["small"]}
+    assert second == BadLine(2, "the name is empty; expected 1 to 200 characters")
+
+
+def test_an_attribute_with_the_name_of_a_column_is_written_as_ndjson_alone() -> None:
+    space = space_of([Attribute("name", "name", 0, 1, 0)])
+    with pytest.raises(InputRefused, match="write NDJSON"):
+        csv_lines.Writer(io.BytesIO(), space)
+    ndjson.Writer(io.BytesIO(), space).close()
+
+
+def test_a_name_says_the_format_unless_it_is_said() -> None:
+    assert format_of(Path("x.CSV"), None) == "csv"
+    assert format_of(Path("x.jsonl"), None) == "ndjson"
+    assert format_of(Path("x.txt"), "parquet") == "parquet"
+    assert format_of(Path("-"), None) == "csv"
+    with pytest.raises(InputRefused, match="--format"):
+        format_of(Path("x.txt"), None)

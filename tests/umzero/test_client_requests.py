@@ -1,0 +1,209 @@
+"""What both clients send, when they try again, and what they make of odd answers: no server."""
+
+import base64
+import inspect
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+import umzero
+from umzero import attempts
+
+CLASS = {
+    "class_id": "a b/c",
+    "name": "A",
+    "seen": False,
+    "origin": "registered",
+    "given": 3,
+    "filled": 6,
+    "revision": 1,
+    "created_at": None,
+    "examples": 2,
+    "of_a_newer_server": 1,
+}
+
+
+class Recorder:
+    """A server that keeps what it was asked and answers what it is told to."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self.asked: list[httpx.Request] = []
+        self._answers = list(answers)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    @property
+    def client(self) -> umzero.Client:
+        return umzero.Client(transport=httpx.MockTransport(self))
+
+    def body(self) -> Any:
+        return json.loads(self.asked[-1].content)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each wait would have been."""
+    waited: list[float] = []
+    monkeypatch.setattr("umzero.client.time.sleep", waited.append)
+    return waited
+
+
+def busy(value: str | None, status: int = 503) -> httpx.Response:
+    headers = {} if value is None else {"Retry-After": value}
+    return httpx.Response(status, headers=headers, json={"code": "overloaded", "detail": "full"})
+
+
+def test_a_class_is_sent_with_what_was_given_alone(tmp_path: Path) -> None:
+    pixels = Image.new("RGB", (4, 3), "red")
+    path = tmp_path / "photo.png"
+    pixels.save(path)
+    server = Recorder(httpx.Response(201, json={"classes": [CLASS], "revision": 1}))
+
+    made = server.client.register("A", like="robin", examples=[path, path.read_bytes(), pixels])
+
+    assert (made.class_id, made.examples, made.origin) == ("a b/c", 2, "registered")
+    body = server.body()
+    assert body.keys() == {"name", "like", "examples"}
+    assert (body["name"], body["like"]) == ("A", "robin")
+    assert base64.b64decode(body["examples"][0]) == path.read_bytes()
+    for text in body["examples"]:
+        assert Image.open(io.BytesIO(base64.b64decode(text))).getpixel((0, 0)) == (255, 0, 0)
+
+    server.client.register_many([umzero.NewClass("A", [1, 2]), umzero.NewClass("B", class_id="b")])
+    assert server.body() == {
+        "classes": [{"name": "A", "attributes": [1.0, 2.0]}, {"name": "B", "class_id": "b"}]
+    }
+
+
+def test_warnings_go_to_the_class_that_they_are_about() -> None:
+    second = CLASS | {"class_id": "b"}
+    warnings = [{"class_id": "b", "like": "jay", "similarity": 0.99, "detail": "like a jay"}]
+    answer = {"classes": [CLASS, second], "revision": 2, "warnings": warnings}
+    server = Recorder(httpx.Response(201, json=answer))
+
+    made = server.client.register_many([umzero.NewClass("A"), umzero.NewClass("B")])
+
+    assert [item.warnings for item in made] == [[], ["like a jay"]]
+
+
+@pytest.mark.parametrize(("said", "known"), [({"known": False}, False), ({"known": None}, None)])
+def test_known_is_what_the_server_says_and_none_where_it_says_nothing(
+    said: dict[str, Any], known: bool | None
+) -> None:
+    answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
+    server = Recorder(httpx.Response(200, json=answer | said), httpx.Response(200, json=answer))
+    client = server.client
+
+    assert client.classify(b"image", known_threshold=3.5).known is known
+    assert server.asked[0].url.params["known_threshold"] == "3.5"
+    assert client.classify(b"image").known is None
+    assert "known_threshold" not in server.asked[1].url.params
+
+
+@pytest.mark.parametrize(
+    ("ask", "path"),
+    [
+        (lambda client, name: client.get(name), "/classes/a%20b%2Fc%3F"),
+        (lambda client, name: client.remove(name), "/classes/a%20b%2Fc%3F"),
+        (lambda client, name: client.neighbours(name), "/classes/a%20b%2Fc%3F/neighbours"),
+        (lambda client, name: client.replace(name, "A", [1]), "/classes/a%20b%2Fc%3F"),
+    ],
+)
+def test_an_id_is_one_segment_of_the_path_whatever_is_in_it(
+    ask: Callable[[umzero.Client, str], object], path: str
+) -> None:
+    server = Recorder(httpx.Response(404, json={"code": "unknown_class", "detail": "none"}))
+    with pytest.raises(umzero.RequestFailed, match="none"):
+        ask(server.client, "a b/c?")
+    assert server.asked[0].url.raw_path.split(b"?")[0].decode() == path
+
+
+def test_the_wait_is_what_the_server_asks_for_and_grows_where_it_says_nothing(
+    waits: list[float],
+) -> None:
+    gone = {"class_id": "a", "revision": 7}
+    server = Recorder(
+        busy("7"), busy(None), busy("soon", 429), busy("3600"), httpx.Response(200, json=gone)
+    )
+    assert server.client.remove("a") == 7
+    assert waits == [7, 0.2, 0.4, attempts.LONGEST_WAIT_S]
+
+
+def test_a_proxy_may_name_a_date(waits: list[float]) -> None:
+    later, earlier = (datetime.now(UTC) + timedelta(seconds=s) for s in (20, -20))
+    gone = {"class_id": "a", "revision": 7}
+    server = Recorder(
+        busy(format_datetime(later, usegmt=True)),
+        busy(format_datetime(earlier, usegmt=True)),
+        httpx.Response(200, json=gone),
+    )
+    assert server.client.remove("a") == 7
+    assert 0 < waits[0] <= 20
+    assert waits[1] == 0
+
+
+def test_what_is_no_answer_of_a_server_of_ours_is_told_in_words() -> None:
+    for answer in (httpx.Response(200, text="<h1>Hello</h1>"), httpx.Response(200, json=[1])):
+        server = Recorder(answer)
+        with pytest.raises(umzero.RequestFailed, match="Is this the address of a UMZero") as caught:
+            server.client.get("robin")
+        assert caught.value.code == "not_understood"
+        assert not caught.value.unavailable
+
+
+def test_a_batch_that_is_refused_says_which_class_is_meant() -> None:
+    problem = {"code": "name_taken", "detail": "taken", "index": 3}
+    server = Recorder(httpx.Response(409, json=problem))
+    with pytest.raises(umzero.RequestFailed) as caught:
+        server.client.register_many([umzero.NewClass("A")])
+    assert caught.value.index == 3
+
+
+def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
+    def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
+        return {
+            name: list(inspect.signature(method).parameters.values())
+            for name, method in vars(kind).items()
+            if not name.startswith("_")
+        }
+
+    asked = methods(umzero.Client)
+    assert {"explain", "describe", "neighbours", "classify_files", "get", "attributes"} <= set(
+        asked
+    )
+    assert methods(umzero.AsyncClient) == asked
+
+
+def test_a_file_that_can_not_be_read_has_its_error_in_its_place(tmp_path: Path) -> None:
+    answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
+    server = Recorder(httpx.Response(200, json=answer))
+    there, missing = tmp_path / "there.png", tmp_path / "missing.png"
+    there.write_bytes(b"image")
+
+    found = server.client.classify_files([missing, there], progress=False)
+
+    assert list(found) == [missing, there]
+    failed = found[missing]
+    assert isinstance(failed, umzero.RequestFailed)
+    assert str(failed) == f"can't read {missing}: No such file or directory"
+    assert not failed.unavailable
+    assert len(server.asked) == 1
+
+
+def test_who_stops_listening_stops_asking() -> None:
+    answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
+    server = Recorder(httpx.Response(200, json=answer))
+    found = server.client.classify_each([b"image"] * 5000, at_once=1)
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert len(server.asked) < 5000

@@ -1,0 +1,139 @@
+"""A line of a file, and the columns of a table of classes."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.sheets import AttributeSpace
+from umzero.calls import NewClass
+from umzero.errors import InputRefused
+from umzero.results import Attribute, FullClass
+
+BETWEEN_CHOICES = "|"  # in a cell of a group's column
+OWN_COLUMNS = ("class_id", "name", "metadata")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A class that was read; `line` is where it begins, from 1."""
+
+    line: int
+    new: NewClass
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """What came, and what was expected."""
+
+    line: int
+    detail: str
+
+
+class Columns:
+    """What the columns of a table mean.
+
+    Args:
+        names: the header.
+
+    Raises:
+        InputRefused: a column is missing, there twice, or neither an attribute nor a group.
+    """
+
+    def __init__(self, names: Sequence[str], space: AttributeSpace) -> None:
+        self.names = list(names)
+        self._space = space
+        if "name" not in self.names:
+            shown = ", ".join(map(repr, self.names[:5]))
+            raise InputRefused(
+                f"no column is called 'name'; the first line is {shown}. Expected 'name', "
+                "'class_id' if you like, and a column for each attribute, separated by commas"
+            )
+        if doubled := next((n for n in self.names if self.names.count(n) > 1), None):
+            raise InputRefused(f"two columns are called {doubled!r}; expected one")
+        known = {*OWN_COLUMNS, *space.index, *space.members}
+        if unknown := [name for name in self.names if name not in known]:
+            close = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            more = f" ({len(unknown) - 1} more columns are unknown)" if len(unknown) > 1 else ""
+            raise InputRefused(
+                f"column {unknown[0]!r} is neither an attribute nor a group of the server's "
+                f"bundle{hint}{more}. `umzero classes export -` writes a first line that fits"
+            )
+
+    def row(self, line: int, cells: Mapping[str, Any]) -> Row | BadLine:
+        """The class of one line; empty text and None are cells that were left out."""
+        given = {name: value for name, value in cells.items() if not _is_empty(value)}
+        if "name" not in given:
+            return BadLine(line, "the name is empty; expected 1 to 200 characters")
+        try:
+            metadata = _metadata(given.get("metadata"))
+            sheet = {
+                name: self._value(name, value)
+                for name, value in given.items()
+                if name not in OWN_COLUMNS
+            }
+        except ValueError as error:
+            return BadLine(line, str(error))
+        class_id = str(given["class_id"]) if "class_id" in given else None
+        return Row(line, NewClass(str(given["name"]), sheet, class_id, metadata))
+
+    def _value(self, name: str, value: Any) -> float | list[str]:
+        """Raises: ValueError, in words."""
+        position = self._space.index.get(name)
+        if position is None:
+            choices = [part.strip() for part in str(value).split(BETWEEN_CHOICES)]
+            return [choice for choice in choices if choice]
+        try:
+            return float(value)
+        except (ValueError, TypeError):
+            low, high = self._space.minimum[position], self._space.maximum[position]
+            raise ValueError(
+                f"{name!r} is {str(value)[:100]!r}; expected a number from {low:g} to {high:g}, "
+                "or nothing"
+            ) from None
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _metadata(text: Any) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"metadata is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"metadata is {str(text)[:100]!r}; expected a JSON object")  # noqa: TRY004
+    return found
+
+
+def header(space: AttributeSpace) -> list[str]:
+    """The columns that are written. Raises: InputRefused."""
+    if taken := set(OWN_COLUMNS) & set(space.names):
+        raise InputRefused(
+            f"an attribute is called {min(taken)!r}, as a column of every table is; write NDJSON"
+        )
+    return [*OWN_COLUMNS, *space.names]
+
+
+def cells(item: FullClass) -> Iterator[Any]:
+    """A line in the order of the header."""
+    yield from (item.class_id, item.name, json.dumps(item.metadata) if item.metadata else None)
+    yield from item.attributes
+
+
+def space_of(attributes: Iterable[Attribute]) -> AttributeSpace:
+    """What `GET /attributes` says, as `model.sheets.fill` needs it."""
+    listed = list(attributes)
+    low, high, mean = (
+        np.array([getattr(item, key) for item in listed], np.float32)
+        for key in ("min", "max", "mean")
+    )
+    names, groups = (tuple(getattr(item, key) for item in listed) for key in ("name", "group"))
+    return AttributeSpace(names, groups, (0,) * len(listed), low, high, mean)

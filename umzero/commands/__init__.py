@@ -1,0 +1,1 @@
+"""The commands of people who classify; imported when one of them is called."""

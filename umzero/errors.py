@@ -1,0 +1,33 @@
+"""What goes wrong at a client: light, for the command line imports it before anything else."""
+
+UNREACHABLE, UNREADABLE = "unreachable", "unreadable_file"
+_NOT_THERE = (502, 503, 504)
+
+
+class RequestFailed(Exception):  # noqa: N818 - it says what happened
+    """The server refused a request, or a request could not be made.
+
+    Attributes:
+        status: of HTTP; 0: no server answered.
+        code: stable, of the problem.
+        detail: what came, what was expected, what to do.
+        index: which class of a registration of several is meant.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, index: int | None = None) -> None:
+        super().__init__(f"{detail} ({status} {code})" if status else detail)
+        self.status, self.code, self.detail, self.index = status, code, detail, index
+
+    @property
+    def unavailable(self) -> bool:
+        """The server can't be reached, or can't answer now: the same request may work later."""
+        return self.code == UNREACHABLE or self.status in _NOT_THERE
+
+
+def unreadable(path: object, error: OSError) -> RequestFailed:
+    """A photograph that no server was asked about."""
+    return RequestFailed(0, UNREADABLE, f"can't read {path}: {error.strerror or error}")
+
+
+class InputRefused(Exception):  # noqa: N818 - it says what happened
+    """A file or a word of the command line that can't be used. The message is safe to show."""
