@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "static"
@@ -36,6 +37,7 @@ class StaticFile:
         return self.headers["ETag"]
 
 
+@cache
 def read() -> dict[str, StaticFile]:
     """Name -> file, of everything in `static/`."""
     return {path.name: _file(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}

@@ -9,8 +9,6 @@ from service.http.problems import documented
 
 router = APIRouter(tags=["playground"])
 
-_files = static_files.read()
-
 
 @router.get("/", response_class=Response, include_in_schema=False)
 async def page(request: Request) -> Response:
@@ -27,7 +25,7 @@ async def file(request: Request, name: str) -> Response:
 
 
 def _answer(request: Request, name: str) -> Response:
-    found = _files.get(name)
+    found = static_files.read().get(name)
     if found is None:
         raise HTTPException(404)
     asked = {tag.strip().removeprefix("W/") for tag in _tags(request)}
