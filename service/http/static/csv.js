@@ -43,7 +43,9 @@ export function sheetOf(text, attributes) {
   const rows = parse(text);
   if (!rows.length) throw new Error("There is no line. Paste one, with a name and numbers.");
   const index = new Map(attributes.map(({ name }, at) => [name, at]));
-  const isHeader = rows[0].some((cell) => index.has(cell));
+  const isHeader =
+    rows[0].some((cell) => index.has(cell)) ||
+    (rows.length === 2 && rows[0].slice(1).every((cell) => Number.isNaN(Number(cell))));
   const comma = separatorOf(text) !== ","; // then it may stand in numbers
   if (rows.length > (isHeader ? 2 : 1)) {
     throw new Error("There are several lines. Paste the one of the class to start from.");
