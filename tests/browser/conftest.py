@@ -5,7 +5,14 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.playground import Playground
 from tests.integration.conftest import (
@@ -21,6 +28,7 @@ from tests.integration.conftest import (
 __all__ = ["bundle", "http", "picture", "problem", "shared_server", "start"]
 
 PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 FLAGS = [
     "--no-sandbox",  # CI runs as root
     "--use-fake-device-for-media-stream",
@@ -47,8 +55,9 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for a module: what a page has fetched, the next one needn't."""
     opened = browser.new_context(
         viewport={"width": 1280, "height": 900},
         permissions=["clipboard-read", "clipboard-write", "camera"],
@@ -72,6 +81,8 @@ def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
     opened.on("console", note)
     opened.on("pageerror", lambda error: heard.append(f"page: {error}"))
     yield opened
+    opened.evaluate("localStorage.clear()")
+    opened.close()
     unexpected = [line for line in heard if not any(re.search(one, line) for one in complaints)]
     assert unexpected == []
 

@@ -1,5 +1,7 @@
 """The list of classes: searched, deleted, brought back; names are text whatever they hold."""
 
+from collections.abc import Callable
+
 import httpx
 import pytest
 from playwright.sync_api import expect
@@ -31,10 +33,12 @@ def test_all_classes_are_listed_with_their_origin_and_searched(
 
 
 def test_more_classes_than_one_page_are_all_found(
-    playground: Playground, http: httpx.Client
+    start: Callable[..., Server], visit: Callable[[Server], Playground]
 ) -> None:
+    server = start()
+    playground = visit(server)
     many = [{"name": f"Class {n}", "class_id": f"c{n}", "attributes": SHEET} for n in range(1100)]
-    http.post("/classes", json={"classes": many}).raise_for_status()
+    server.client.post("/classes", json={"classes": many}).raise_for_status()
 
     playground.tab("Classes")
 
@@ -80,13 +84,17 @@ def test_a_class_that_someone_else_deleted_is_told_and_leaves_the_list(
 
 @pytest.mark.parametrize("name", [MARKUP, '=HYPERLINK("http://x")', "\u202eevil", "{{7*7}}"])
 def test_a_name_is_text_wherever_it_is_shown(
-    playground: Playground, shared_server: Server, http: httpx.Client, name: str, picture: object
+    playground: Playground,
+    shared_server: Server,
+    http: httpx.Client,
+    name: str,
+    picture: Callable[..., bytes],
 ) -> None:
     content = {"name": name, "class_id": "named", "attributes": SHEET}
     http.post("/classes", json=content).raise_for_status()
     page, title = playground.page, playground.page.title()
     page.reload()
-    playground.look_at(picture(SHEET))  # type: ignore[operator]
+    playground.look_at(picture(SHEET))
 
     expect(playground.best.locator(".rank-name")).to_have_text(name)
     playground.best.get_by_role("button").click()
@@ -119,3 +127,15 @@ def test_the_tests_hear_of_what_the_policy_forbids(
     assert heard == "script-src-attr"
     complaints.append("status of 404")
     assert playground.page.title() != "ran"
+
+
+def test_what_others_register_appears_by_itself(
+    playground: Playground, http: httpx.Client, picture: Callable[..., bytes]
+) -> None:
+    playground.look_at(picture(SHEET))
+    playground.tab("Classes")
+
+    http.post("/classes", json={"name": "Theirs", "class_id": "t", "attributes": SHEET})
+
+    expect(playground.best).to_contain_text("Theirs")
+    expect(playground.page.locator("#classes li").filter(has_text="Theirs")).to_be_visible()

@@ -62,7 +62,7 @@ def test_a_class_is_made_by_keyboard_alone(
     tab_to(page, "blue")
     for _ in range(12):
         page.keyboard.press("ArrowRight")
-    expect(playground.outlook()).to_contain_text("The photograph would be Typed")
+    expect(playground.outlook()).to_contain_text("Typed would be")
     tab_to(page, "Save the class")
     page.keyboard.press("Enter")
     expect(playground.notice("“Typed” is a class now")).to_be_visible()

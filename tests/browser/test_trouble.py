@@ -143,7 +143,7 @@ def test_an_answer_to_what_is_no_longer_asked_changes_nothing(
     playground.eventually(is_held)
 
     if kind == "draft":
-        page.get_by_role("button", name="the average class").click()
+        page.get_by_role("button", name="the average", exact=True).click()
     else:
         playground.tab("Why")
     page.wait_for_timeout(300)

@@ -11,11 +11,21 @@ import { counted } from "./words.js";
 const PAGE = 1000;
 const SHOWN = 200;
 
+let known = null; // the registry's revision
+
 export function startClasses() {
   byId("class-search").addEventListener("input", later(80, paint));
   on("classes", paint);
+  on("tab", (name) => name === "classes" && loadClasses().catch(tellProblem));
   // Others may have made some.
-  on("tab", (name) => name === "classes" && loadClasses());
+  on("revision", (revision) => {
+    if (revision !== known && known !== null) loadClasses().catch(tellProblem);
+    known = revision;
+  });
+}
+
+function tellProblem(error) {
+  notice(error.message, { kind: "problem" });
 }
 
 export async function loadClasses() {
@@ -61,7 +71,7 @@ function row(item) {
       choose("make");
       byId("make-name").focus();
     } catch (error) {
-      notice(error.message, { kind: "problem" });
+      tellProblem(error);
     }
   });
   const buttons = [start];
@@ -107,7 +117,7 @@ async function removeClass(item, button) {
     });
   } catch (error) {
     button.disabled = false;
-    notice(error.message, { kind: "problem" });
-    loadClasses();
+    tellProblem(error);
+    loadClasses().catch(tellProblem);
   }
 }

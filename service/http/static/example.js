@@ -1,6 +1,7 @@
 // A picture to begin with, where the classes are birds.
 
 import { byId, show } from "./dom.js";
+import { notice } from "./notices.js";
 import { on, state } from "./state.js";
 
 const BIRDS = /bill|beak|wing/;
@@ -8,7 +9,13 @@ const BIRDS = /bill|beak|wing/;
 export function startExample(receive) {
   const button = byId("example");
   on("attributes", () => show(button, state.attributes.some(({ name }) => BIRDS.test(name))));
-  button.addEventListener("click", async () => receive([await drawn("static/bird.svg")]));
+  button.addEventListener("click", async () => {
+    try {
+      receive([await drawn("static/bird.svg")]);
+    } catch {
+      notice("The drawing did not come. Choose a photograph.", { kind: "problem" });
+    }
+  });
 }
 
 // The service reads no SVG: a JPEG of it.

@@ -14,7 +14,9 @@ export function startIntake(receive) {
 
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
-    if (!files.length) return;
+    // Spreadsheets copy a picture beside the text that a field wants.
+    const wantsText = event.target.closest?.("input, textarea") && event.clipboardData.getData("text");
+    if (!files.length || wantsText) return;
     event.preventDefault();
     receive(files);
   });

@@ -24,6 +24,7 @@ function question() {
 
 async function classify() {
   ranking.abort();
+  previewing.abort(); // it was of another photograph, box or list of classes
   ranking = new AbortController();
   const { signal } = ranking;
   state.ranking = null;

@@ -48,8 +48,8 @@ function outlook(answer) {
     place.textContent =
       at < 0
         ? "The photograph is not compared with it: choose “all classes” or “unseen classes”."
-        : `The photograph would be ${draft.title} with ${percent(answer.predictions[at].probability)}: ` +
-          `${ordinal(at + 1)} of ${of}.`;
+        : `${draft.title} would be ${ordinal(at + 1)} of ${of}, ` +
+          `with ${percent(answer.predictions[at].probability)}.`;
   } else if (!state.image) {
     place.textContent = "Open a photograph to see how it would be ranked with this class.";
   } else if (!draft.touched) {

@@ -10,6 +10,7 @@ const MORE = 20;
 
 let length = FIRST;
 let shown = null; // the answer that the bars show
+let isPreview = false;
 let chosen = null; // the id of the class that is explained
 
 export function startRanking() {
@@ -19,12 +20,16 @@ export function startRanking() {
   });
   on("ranking", (answer) => {
     shown = answer;
+    isPreview = false;
     paint();
     if (answer) speak(answer);
   });
   on("preview", (answer) => {
-    if (answer?.problem) return;
-    shown = answer ?? state.ranking;
+    const drafted = answer && !answer.problem ? answer : null;
+    // Without a draft, or while the next ranking is on its way, the last one stays.
+    if (!drafted && !isPreview) return;
+    shown = drafted ?? state.ranking ?? shown;
+    isPreview = shown === drafted;
     paint();
   });
   on("tab", paint);
@@ -44,9 +49,8 @@ function paint() {
   show(byId("ranking"), shown !== null);
   if (!shown) return;
   const { predictions } = shown;
-  const isPreview = shown !== state.ranking;
   byId("ranking-title").textContent = isPreview
-    ? `With “${draft.title}” it would look like`
+    ? `With “${draft.title}”`
     : "What it looks like";
   const before = new Map(state.ranking?.predictions.map((item) => [item.class_id, item]) ?? []);
   const rows = predictions

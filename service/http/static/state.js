@@ -11,7 +11,8 @@ export const state = {
 
 const bus = new EventTarget();
 
-// image, box, ranking, preview, chosen, attributes, classes, draft, tab, outage, recovered
+// image, box, scope, ranking, preview, chosen, attributes, classes, draft, tab; and of the service:
+// outage, recovered, revision
 export function on(names, listen) {
   for (const name of names.split(" ")) {
     bus.addEventListener(name, (event) => listen(event.detail));
