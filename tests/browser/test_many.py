@@ -59,11 +59,11 @@ def test_many_files_become_a_table_and_the_table_csv(
     assert rows[20]["name"] == "'" + name
     assert rows[20]["seen"] == "false"
     assert rows[21]["file"] == "broken.png"
-    assert "Choose a picture file" in rows[21]["problem"]
+    assert "Choose another file" in rows[21]["problem"]
     assert rows[21]["class_id"] == ""
     body = playground.page.locator("#many-rows")
     expect(body.get_by_role("row").filter(has_text="broken.png")).to_contain_text(
-        "Choose a picture file"
+        "Choose another file"
     )
 
 

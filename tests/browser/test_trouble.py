@@ -18,7 +18,7 @@ def test_a_file_that_is_no_picture_is_told_with_what_to_do(
     complaints.append("status of 422")
     playground.choose(("notes.txt", b"Dear diary"))
 
-    alert = playground.page.get_by_role("alert").filter(has_text="Choose a picture file")
+    alert = playground.page.get_by_role("alert").filter(has_text="Choose another file")
     expect(alert).to_be_visible()
     expect(playground.page.locator("#ranking")).to_be_hidden()
     playground.look_at(picture("Jay"))

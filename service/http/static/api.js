@@ -6,7 +6,7 @@ const BUSY_TRIES = 4;
 
 // What to do about a problem, where its own detail doesn't say.
 const ADVICE = {
-  image_unreadable: "Choose a picture file, such as JPEG, PNG or WebP.",
+  image_unreadable: "Choose another file.",
   image_truncated: "The file is not complete: copy or download it again.",
   image_too_large: "Make the picture smaller and choose it again.",
   body_too_large: "Make the picture smaller and choose it again.",

@@ -2,9 +2,13 @@
 
 import { byId, show, tell } from "./dom.js";
 
+const INSECURE =
+  "A browser gives the camera to pages of https or of this machine alone. " +
+  "Choose a photograph instead.";
 const REFUSED = {
   NotAllowedError:
-    "The browser was told not to let this page use the camera. Allow it in the site's settings, or choose a photograph instead.",
+    "The browser was told not to let this page use the camera. Allow it in the site's settings, " +
+    "or choose a photograph instead.",
   NotFoundError: "No camera was found. Choose a photograph instead.",
   NotReadableError: "Another program uses the camera. Close that one and try again.",
 };
@@ -32,11 +36,7 @@ export function startCamera(receive) {
       await video.play();
       take.disabled = false;
     } catch (error) {
-      const words = REFUSED[error.name];
-      tell(
-        byId("camera-problem"),
-        words ?? "A browser gives the camera to pages of https or of this machine alone. Choose a photograph instead.",
-      );
+      tell(byId("camera-problem"), REFUSED[error.name] ?? INSECURE);
       show(byId("camera-file-part"), true);
       show(video, false);
     }

@@ -108,7 +108,9 @@ async function removeClass(item, button) {
     await loadClasses();
     byId("class-search").focus();
     const content = { class_id: item.class_id, name, attributes, metadata };
-    const lost = examples ? ` Its ${counted(examples, "example photograph")} would not come back.` : "";
+    const lost = examples
+      ? ` Its ${counted(examples, "example photograph")} would not come back.`
+      : "";
     notice(`“${name}” is deleted.${lost}`, {
       undo: async () => {
         await send("classes", "POST", content);

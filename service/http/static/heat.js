@@ -59,7 +59,6 @@ function layer(strengths, width, height) {
 
 // A cubic B-spline over the grid's cells: smooth, and it never leaves the range of its values.
 function enlarged(grid, width, height) {
-  const highest = Math.max(...grid.flat(), 1e-12);
   const rows = grid.length;
   const columns = grid[0].length;
   const down = weights(rows, height);
@@ -73,8 +72,8 @@ function enlarged(grid, width, height) {
     for (let x = 0; x < width; x += 1) {
       let sum = 0;
       for (const [at, part] of down[y]) sum += part * between[at][x];
-      result[y * width + x] = sum / highest;
-      top = Math.max(top, sum / highest);
+      result[y * width + x] = sum;
+      top = Math.max(top, sum);
     }
   }
   return top > 0 ? result.map((value) => value / top) : result;

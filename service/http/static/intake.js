@@ -15,7 +15,8 @@ export function startIntake(receive) {
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
     // Spreadsheets copy a picture beside the text that a field wants.
-    const wantsText = event.target.closest?.("input, textarea") && event.clipboardData.getData("text");
+    const field = event.target.closest?.("input, textarea");
+    const wantsText = field && event.clipboardData.getData("text");
     if (!files.length || wantsText) return;
     event.preventDefault();
     receive(files);

@@ -30,8 +30,9 @@ function update() {
   byId("sheet-undo").disabled = !canUndo();
   byId("sheet-redo").disabled = !canRedo();
   const changed = draft.values.filter((_, index) => draft.isChanged(index)).length;
+  const differ = changed === 1 ? "differs" : "differ";
   byId("make-summary").textContent = changed
-    ? `${counted(changed, "attribute")} differ from the average class`.replace(/^1 attribute differ/, "1 attribute differs")
+    ? `${counted(changed, "attribute")} ${differ} from the average class`
     : "";
 }
 

@@ -56,8 +56,10 @@ function begun(file, index) {
   const url = URL.createObjectURL(file);
   const thumbnail = make("img", { src: url, alt: "", loading: "lazy", decoding: "async" });
   const name = make("button", { type: "button", class: "link", "data-index": index }, file.name);
-  const cell = make("th", { scope: "row" }, make("span", { class: "thumbnail" }, thumbnail), name);
-  return { file, url, row: make("tr", {}, cell, make("td", { colspan: 3, class: "hint" }, "waits")) };
+  const shown = make("span", { class: "thumbnail" }, thumbnail);
+  const cell = make("th", { scope: "row" }, make("div", { class: "file-cell" }, shown, name));
+  const state = make("td", { colspan: 3, class: "hint" }, "waits");
+  return { file, url, row: make("tr", {}, cell, state) };
 }
 
 async function classify(item, signal) {

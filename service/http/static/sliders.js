@@ -31,7 +31,8 @@ function build() {
     );
     const members = attributes.map(({ index, name: full }) => {
       const words = valueWords(full, name);
-      return { index, words, text: `${groupWords(name)} ${words} ${full}`.toLowerCase(), row: null };
+      const text = `${groupWords(name)} ${words} ${full}`.toLowerCase();
+      return { index, words, text, row: null };
     });
     const group = { words: groupWords(name), details, summary, body, members };
     details.addEventListener("toggle", () => details.open && fill(group));

@@ -12,12 +12,12 @@ let timer = 0;
 
 export function startStatus() {
   on("outage", wentAway);
-  on("ranking classes", later);
+  on("ranking classes", soon);
   document.addEventListener("visibilitychange", look);
   look();
 }
 
-function later() {
+function soon() {
   clearTimeout(timer);
   timer = setTimeout(look, 300);
 }
@@ -63,7 +63,8 @@ function show(found) {
     info.bundle,
     [info.backend, info.precision].filter(Boolean).join(" "),
     median === null ? "no photograph yet" : `median ≈ ${milliseconds(median * 1000)}`,
-    counted(own + registered, "class", "classes") + (registered ? `, ${registered} of them new` : ""),
+    counted(own + registered, "class", "classes"),
+    registered ? `${registered} of them new` : "",
   ];
   say(ready ? "ready" : "starting", parts.filter(Boolean).join(" · "));
   emit("revision", found.sum("umzero_registry_revision"));

@@ -21,7 +21,7 @@ export function startWhy() {
   on("chosen", explain);
   on("image box", forget);
   // The photograph is seen as it is while something else is done with it.
-  on("tab", () => (found && state.tab === "why" ? paintHeat() : heat.clear()));
+  on("tab", paintHeat);
   on("classes", () => {
     // A class that was removed has no reasons any more.
     if (item && !state.classes.some((known) => known.class_id === item.class_id)) forget();
@@ -58,6 +58,7 @@ async function explain(chosen) {
     );
     found = { explanation: answer.explanations[0], maps };
     paint();
+    speak();
   } catch (error) {
     if (isAbort(error)) return;
     heat.clear();
@@ -109,8 +110,18 @@ function paint() {
   paintHeat();
 }
 
+function speak() {
+  const { name, contributions } = found.explanation;
+  const best = contributions.find((part) => part.contribution > 0);
+  const worst = contributions.find((part) => part.contribution < 0);
+  byId("spoken").textContent =
+    `Why ${name}? Most for it: ${best ? attributeWords(best.name) : "nothing"}. ` +
+    `Most against it: ${worst ? attributeWords(worst.name) : "nothing"}.`;
+}
+
 function paintHeat() {
-  heat.paint(attribute === null ? found.explanation.heat : found.maps.get(attribute));
+  if (!found || state.tab !== "why") heat.clear();
+  else heat.paint(attribute === null ? found.explanation.heat : found.maps.get(attribute));
 }
 
 function toggle(words, name) {
