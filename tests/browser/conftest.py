@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import (
@@ -14,10 +15,12 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from model.bundle import Bundle
 from tests.browser.playground import Playground
 from tests.integration.conftest import (
     Server,
     bundle,
+    document_of,
     http,
     picture,
     problem,
@@ -34,6 +37,13 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def described(bundle: Bundle, birds_bundle: Path) -> None:
+    """What answers are held against is made in a loop of its own, before Playwright has one."""
+    for path in (bundle.path, birds_bundle):
+        document_of(str(path))
 
 
 # Not for the whole session: Playwright keeps an event loop in this thread for as long, and other

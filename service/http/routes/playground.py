@@ -5,9 +5,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.http import static_files
-from service.http.problems import documented
 
-router = APIRouter(tags=["playground"])
+router = APIRouter()
 
 
 @router.get("/", response_class=Response, include_in_schema=False)
@@ -16,9 +15,7 @@ async def page(request: Request) -> Response:
     return _answer(request, "index.html")
 
 
-@router.get(
-    "/static/{name}", response_class=Response, responses=documented(404), include_in_schema=False
-)
+@router.get("/static/{name}", response_class=Response, include_in_schema=False)
 async def file(request: Request, name: str) -> Response:
     """A file of the page."""
     return _answer(request, name)

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.errors import BodyTooLarge, RequestError
-from service.http import bodies
+from service.http import bodies, faults
 from service.http.deps import QuestionDep, ServiceDep, deadline, received, while_connected
-from service.http.problems import documented, reference
+from service.http.openapi import documented, reference
 from service.http.routes.classes import draft_of
 from service.http.routes.classify import answered, result_of
 from service.http.schemas import NewClassBody, Preview
@@ -40,13 +40,28 @@ _BODY = {
 @router.post(
     "/preview",
     response_model=Preview,
-    responses=documented(400, 404, 408, 409, 413, 415, 422, 503),
+    summary="Preview a class",
+    responses=documented(
+        faults.PREVIEWED,
+        faults.BOX,
+        faults.UNKNOWN_CLASS,
+        faults.BUNDLE_CLASS,
+        faults.NO_CANDIDATES,
+        faults.REVISION,
+        faults.STORE,
+    ),
     openapi_extra={"requestBody": _BODY},
 )
 async def preview(request: Request, service: ServiceDep, question: QuestionDep) -> Response:
-    """How would an image be ranked if a class were registered? Nothing is stored.
+    """How would an image be classified if a class were registered? Nothing is stored.
 
-    `class` is what `POST /classes` takes for one class; its prediction says `"draft": true`.
+    The form's `class` is what `POST /classes` takes for one class, as JSON. The answer is that of
+    `POST /classify`, and what it says of the draft has `"draft": true`. A draft with the
+    `class_id` of a registered class stands in its place; with `classes` it is always among the
+    candidates, and it is never a seen one.
+
+        curl -F image=@photo.jpg -F 'class={"name": "New", "attributes": {"has_size": "small"}}' \\
+             http://127.0.0.1:8000/preview
     """
     started = time.perf_counter()
     settings = service.settings
