@@ -1,5 +1,5 @@
 # serve: a running service.  test: the whole suite.  check: lint, formatting, types, import table.
-# bench: UMZero beside other ways to serve the same bundle.
+# bench: UMZero beside other ways to serve the same bundle.  screenshots: of the playground.
 # Needs make, git, and Python >= 3.11 with its venv; everything else is installed into .venv*.
 
 PYTHON ?= python3
@@ -15,13 +15,13 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",.*/\1/p' pyproject.toml)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench clean
+.PHONY: help serve test check format bench screenshots clean
 
 help:
 	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
 	@echo "make test [ARGS='-k batcher']"
 	@echo "make bench [ARGS='--rounds 1 --only umzero mosec']"
-	@echo "make check | format | clean"
+	@echo "make check | format | screenshots | clean"
 
 serve: .venv-serve/.installed
 	exec .venv-serve/bin/umzero serve --bundle "$(BUNDLE)" --host "$(HOST)" --port "$(PORT)"
@@ -42,6 +42,10 @@ format: .venv/.installed
 # Each system gets an environment of its own beside this one, from bench/environments.py.
 bench: .venv-bench/bench/.installed
 	.venv-bench/bench/bin/python bench/run.py $(ARGS)
+
+# Needs Chromium; Debian's fonts-noto-core has the type of the ones in the README.
+screenshots: .venv/.installed
+	$(BIN)/python bench/screenshots.py
 
 clean:
 	rm -rf .venv .venv-serve .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,6 +19,8 @@ from service.http.routes import (
     health,
     metrics,
     oip,
+    playground,
+    preview,
 )
 from service.settings import Settings
 
@@ -75,7 +77,18 @@ def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
     app.direct = Observed(classify.Direct(service), service.metrics)
     app.add_middleware(Observed, metrics=service.metrics)
     problems.install(app)
-    for routes in (classify, explain, describe, classes, attributes, health, metrics, oip):
+    for routes in (
+        classify,
+        explain,
+        describe,
+        preview,
+        classes,
+        attributes,
+        health,
+        metrics,
+        oip,
+        playground,
+    ):
         app.include_router(routes.router)
     openapi.install(app, service.generation.bundle)
     return app

@@ -29,6 +29,7 @@ from service.registry.store import ClassStore
 from service.settings import Settings
 from service.usecases.classify import IMAGES_AT_ONCE, Classify
 from service.usecases.explain import Explain
+from service.usecases.preview import Previews
 from service.usecases.register_class import Register
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Service:
     workers: ThreadPoolExecutor  # parsing, scoring, reading the store
     classify: Classify
     explain: Explain
+    previews: Previews
     register: Register
     generation: Generation
     plan: Plan
@@ -145,14 +147,16 @@ def build(
         registry=Registry(store, bundle.classes, backend.prototypes),
     )
     workers = ThreadPoolExecutor(max(2, cpus), "worker")
+    classify = Classify(workers, metrics)
     service = Service(
         settings=settings,
         metrics=metrics,
         permits=Permits(settings.queue_capacity, rate.retry_after_s),
         write_permits=Permits(settings.queue_capacity),
         workers=workers,
-        classify=Classify(workers, metrics),
+        classify=classify,
         explain=Explain(workers),
+        previews=Previews(workers, classify),
         register=Register(workers),
         generation=generation,
         plan=plan,

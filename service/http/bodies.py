@@ -5,6 +5,7 @@ import base64
 import binascii
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from python_multipart.exceptions import MultipartParseError
@@ -124,6 +125,46 @@ def images(body: bytes, content_type: str, max_image_bytes: int, max_images: int
     return found
 
 
+def check_form(content_type: str, names: Iterable[str]) -> None:
+    """Refuse what is no form, before anything is read.
+
+    Raises:
+        RequestError: 415 `unsupported_media_type`.
+    """
+    if media_type(content_type) != _MULTIPART:
+        raise RequestError(
+            415,
+            "unsupported_media_type",
+            f"Content-Type {media_type(content_type)[:100]!r} isn't multipart/form-data; send the "
+            f"fields {', '.join(names)}",
+        )
+
+
+def fields(body: bytes, content_type: str, most: Mapping[str, int]) -> dict[str, list[bytes]]:
+    """Some fields of a form, by name, in the order in which they came; the others are passed over.
+
+    Args:
+        most: field -> how often it may come.
+
+    Raises:
+        RequestError: 400 `multipart_invalid`, 422 `too_many_images`, `too_many_fields`.
+    """
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise _broken_form("its Content-Type names no boundary")
+    form = _Form(most)
+    try:
+        parser = MultipartParser(boundary, form.callbacks())
+        parser.write(body)
+        parser.finalize()
+    except MultipartParseError as error:
+        raise _broken_form(str(error)) from error
+    if not form.complete:
+        raise _broken_form("it ends before its last boundary")
+    return {name: [bytes(value) for value in values] for name, values in form.fields.items()}
+
+
 def json_value(body: bytes) -> Any:
     """Parse JSON strictly: a key that comes twice is an error.
 
@@ -186,35 +227,23 @@ def _base64_image(value: Any) -> Image:
 
 
 def _form_images(body: bytes, content_type: str, max_images: int) -> list[bytes]:
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary")
-    if not boundary:
-        raise _broken_form("its Content-Type names no boundary")
-    form = _Form(max_images)
-    try:
-        parser = MultipartParser(boundary, form.callbacks())
-        parser.write(body)
-        parser.finalize()
-    except MultipartParseError as error:
-        raise _broken_form(str(error)) from error
-    if not form.complete:
-        raise _broken_form("it ends before its last boundary")
-    if not form.images:
+    found = fields(body, content_type, {_FIELD: max_images})[_FIELD]
+    if not found:
         raise _missing("the form has no field `image`")
-    return [bytes(image) for image in form.images]
+    return found
 
 
 class _Form:
-    """Collects the fields called `image`."""
+    """Collects the fields that are asked for, each so often at most."""
 
-    def __init__(self, max_images: int) -> None:
-        self.images: list[bytearray] = []
+    def __init__(self, most: Mapping[str, int]) -> None:
+        self.fields: dict[str, list[bytearray]] = {name: [] for name in most}
         self.complete = False
-        self._max_images = max_images
+        self._most = {name.encode(): (name, count) for name, count in most.items()}
         self._header = bytearray()
         self._value = bytearray()
         self._disposition = b""
-        self._wanted = False
+        self._part: bytearray | None = None  # None: of a field that nobody asked for
 
     def callbacks(self) -> Any:
         return {
@@ -229,7 +258,7 @@ class _Form:
 
     def _begin(self) -> None:
         self._disposition = b""
-        self._wanted = False
+        self._part = None
 
     def _on_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -245,15 +274,17 @@ class _Form:
 
     def _on_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
-        self._wanted = options.get(b"name") == _FIELD.encode()
-        if self._wanted:
-            if len(self.images) == self._max_images:
-                raise _too_many(self._max_images)
-            self.images.append(bytearray())
+        asked = self._most.get(options.get(b"name", b""))
+        if asked is not None:
+            name, most = asked
+            if len(self.fields[name]) == most:
+                raise _too_many(most) if name == _FIELD else _too_often(name, most)
+            self._part = bytearray()
+            self.fields[name].append(self._part)
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._wanted:
-            self.images[-1] += data[start:end]
+        if self._part is not None:
+            self._part += data[start:end]
 
     def _on_end(self) -> None:
         self.complete = True
@@ -269,3 +300,7 @@ def _broken_form(why: str) -> RequestError:
 
 def _too_many(max_images: int) -> RequestError:
     return RequestError(422, "too_many_images", f"a request takes at most {max_images} images")
+
+
+def _too_often(name: str, most: int) -> RequestError:
+    return RequestError(422, "too_many_fields", f"the form has more than {most} fields `{name}`")

@@ -102,6 +102,13 @@ SHEET = (
     Fault(422, "attribute_range", "A number lies outside its attribute's scale."),
     Fault(422, "attribute_not_finite", "A number is NaN or infinite."),
 )
+# Of a form with an image and a class.
+PREVIEWED = (
+    *(fault for fault in IMAGES if fault.code not in ("base64_invalid", "image_type")),
+    *SHEET,
+    Fault(422, "class_missing", "The form has no field `class`."),
+    Fault(422, "too_many_fields", "A field of the form comes more often than it may."),
+)
 EXPLAINED = (
     Fault(422, "class_missing", "Neither `class_id` nor `class_ids` names a class."),
     Fault(422, "too_many_classes", "More classes than are explained at once."),

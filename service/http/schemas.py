@@ -294,3 +294,13 @@ class Classifications(BaseModel):
     bundle: str
     revision: int
     timings_ms: Timings
+
+
+class PreviewedClass(PredictedClass):
+    draft: Literal[True] | None = Field(None, description="it is the one that was sent along")
+
+
+class Preview(Classification):
+    """The answer for one image, with the draft among its classes."""
+
+    predictions: list[PreviewedClass]  # type: ignore[assignment]  # each is a PredictedClass

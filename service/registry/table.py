@@ -93,6 +93,11 @@ class PrototypeTable:
                 break
         return found[:limit]
 
+    def copied(self) -> "PrototypeTable":
+        """The same classes in rows that no other snapshot shares. What follows from it by `advance`
+        stays unseen by all others; it takes a copy of C rows."""
+        return replace(self._alone(), revision=self.revision)
+
     def advance(
         self,
         revision: int,

@@ -177,13 +177,35 @@ class Classify:
             UnknownClass, NoCandidates
             RevisionUnavailable: `min_revision` didn't come in time.
         """
-        table = await self._table(generation, question.min_revision)
+        table = await self.table(generation, question.min_revision)
         if question.class_ids is None and len(table) <= _SMALL:
             return Field(table, candidates(table, None, question.scope))
         positions = await asyncio.get_running_loop().run_in_executor(
             self._workers, candidates, table, question.class_ids, question.scope
         )
         return Field(table, positions)
+
+    async def table(self, generation: Generation, min_revision: int) -> PrototypeTable:
+        """A snapshot that is no older than a revision.
+
+        Raises:
+            RevisionUnavailable: it didn't come in time.
+        """
+        registry = generation.registry
+        if registry.table.revision >= min_revision:
+            return registry.table
+        end = time.monotonic() + REVISION_WAIT_S
+        while True:
+            await registry.catch_up()
+            table = registry.table
+            if table.revision >= min_revision:
+                return table
+            if time.monotonic() >= end:
+                raise RevisionUnavailable(
+                    f"the registry is at revision {table.revision}, before {min_revision}; "
+                    "try again, or ask for a revision that a write answered"
+                )
+            await asyncio.sleep(REVISION_POLL_S)
 
     async def one(
         self, generation: Generation, field: Field, image: bytes | U8, question: Question
@@ -256,20 +278,3 @@ class Classify:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         return [task.result() for task in tasks]
-
-    async def _table(self, generation: Generation, min_revision: int) -> PrototypeTable:
-        registry = generation.registry
-        if registry.table.revision >= min_revision:
-            return registry.table
-        end = time.monotonic() + REVISION_WAIT_S
-        while True:
-            await registry.catch_up()
-            table = registry.table
-            if table.revision >= min_revision:
-                return table
-            if time.monotonic() >= end:
-                raise RevisionUnavailable(
-                    f"the registry is at revision {table.revision}, before {min_revision}; "
-                    "try again, or ask for a revision that a write answered"
-                )
-            await asyncio.sleep(REVISION_POLL_S)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,23 @@ class Server:
     """One process. `client` talks to it; it answers problems as they are.
 
     Every answer that the client gets is held against the OpenAPI document.
+
+    Args:
+        command: instead of the one with the fake backend.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        log: Path,
+        command: Sequence[str] = (sys.executable, str(LAUNCHER)),
+    ) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UMZERO_")}
         environment |= {"UMZERO_PORT": "0", "PYTHONPATH": str(REPOSITORY), **settings}
         self.log = log
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, str(LAUNCHER)],
+                command,
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -11,7 +11,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import strategies
-from schemathesis import Case, GenerationMode, HookContext, Response
+from schemathesis import Case, CheckContext, GenerationMode, HookContext, Response
 from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 
@@ -33,6 +33,8 @@ BEYOND_SCHEMA = {
 }
 FILES = {"datatype": "BYTES", "shape": [1], "data": [IMAGE]}
 PIXELS: dict[str, Any] = {"datatype": "UINT8", "shape": [1, 1, 2, 3], "data": [200, 60, 50] * 2}
+# Forms that were made to fit: of these schemathesis thinks that bytes are no string.
+fitted_forms: set[str] = set()
 NAMES = [f"{group}::{value}" for group, values in FAKE_ATTRIBUTES.items() for value in values]
 
 
@@ -47,11 +49,20 @@ def before_call(context: HookContext, case: Case, **_: Any) -> None:
         return
     if case.operation.path.endswith("/infer"):
         fit_tensor(case)
+    elif case.operation.path == "/preview" and isinstance(case.body, dict):
+        fit_form(case)
     elif case.operation.path.startswith("/classes") and isinstance(case.body, dict):
         for item in case.body.get("classes", [case.body]):
             item["attributes"] = fitted(item["attributes"])
         if case.method == "PUT":
             case.body.pop("class_id", None)  # another one than the path's is refused
+
+
+def fit_form(case: Case) -> None:
+    """A form has an image, and a class in the bundle's words."""
+    fitted_forms.add(case.id)
+    case.body["image"] = base64.b64decode(IMAGE)  # its example only stands for a file
+    case.body["class"]["attributes"] = fitted(case.body["class"]["attributes"])
 
 
 def fit_tensor(case: Case) -> None:
@@ -82,7 +93,15 @@ def filter_failure(context: HookContext, failure: Failure, case: Case, response:
     """Whether a failure is one."""
     if isinstance(failure, RejectedPositiveData):
         return response.json().get("code") not in BEYOND_SCHEMA
+    if isinstance(failure, AcceptedNegativeData) and case.id in fitted_forms:
+        return False
     if isinstance(failure, AcceptedNegativeData):
         # The contract: one of several images that can't be used is a problem in its place.
         return not any("problem" in result for result in response.json().get("results", ()))
     return True
+
+
+@schemathesis.check
+def fitted_form_is_accepted(_context: CheckContext, response: Response, case: Case) -> None:
+    if case.id in fitted_forms and response.status_code in (400, 415, 422):
+        assert response.json().get("code") in BEYOND_SCHEMA, response.text

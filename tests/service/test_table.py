@@ -81,6 +81,23 @@ def test_two_successors_of_one_snapshot_do_not_see_each_other() -> None:
     assert [item.class_id for item in other.page("b", 9)] == ["c", *first.ids]
 
 
+def test_what_follows_from_a_copy_leaves_the_rows_of_the_original_to_its_own_successor() -> None:
+    before = PrototypeTable().advance(4, rows(range(10))).advance(5, {}, ["c000003"])
+
+    copied = before.copied()
+    beside = copied.advance(5, rows(["guest"]))
+    after = before.advance(6, rows(["host"]))
+
+    assert not np.shares_memory(copied.rows, before.rows)
+    assert (copied.revision, copied.ids) == (5, before.ids)
+    np.testing.assert_array_equal(copied.prototypes, before.prototypes)
+    assert np.shares_memory(after.rows, before.rows)
+    assert (beside.ids[:-1], beside.ids[-1]) == (before.ids, "guest")
+    assert after.ids[-1] == "host"
+    assert after.page("c9", 5)[0].class_id == "host"
+    assert PrototypeTable(7).copied().revision == 7
+
+
 def test_a_class_that_was_written_in_a_lost_successor_can_be_replaced_in_another() -> None:
     first = PrototypeTable().advance(1, rows(range(3)))
     first.advance(2, rows(["a"], revision=2))

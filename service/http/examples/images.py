@@ -1,6 +1,6 @@
-"""`/classify`, `/explain` and `/describe`."""
+"""`/classify`, `/preview`, `/explain` and `/describe`."""
 
-from service.http.examples.words import IMAGE, REVISION, Example, Words
+from service.http.examples.words import FILE, IMAGE, NEW_CLASS, REVISION, Example, Words
 from service.http.problems import problem
 
 
@@ -9,6 +9,15 @@ def of_images(words: Words) -> dict[str, Example]:
     told = {"bundle": words.bundle, "revision": REVISION}
     timings = {"decode": 2.2, "inference": 8.2, "score": 0.6, "total": 11.7}
     unusable = problem(422, "image_unreadable", "the bytes are no image of a known format")
+    draft = {
+        "class_id": NEW_CLASS,
+        "name": "New class",
+        "score": 17.5,
+        "probability": 0.71,
+        "seen": False,
+        "draft": True,
+    }
+    rivals = [item | {"probability": 0.29} for item in words.predictions()[:1]]
     contributions = zip(words.names, (3.1, -0.4), strict=False)
     return {
         "classify": Example(
@@ -29,6 +38,31 @@ def of_images(words: Words) -> dict[str, Example]:
                     **told,
                     "timings_ms": timings,
                 },
+            },
+        ),
+        "preview": Example(
+            parameters={
+                "top_k": 3,
+                "classes": words.ids,
+                "scope": "all",
+                "gamma": 0.5,
+                "min_revision": 0,
+                "box": "4,4,24,24",
+                "look": 2,
+            },
+            bodies={
+                "by group, as people speak": {
+                    "image": FILE,
+                    "class": {"name": "New class", "attributes": words.by_group},
+                }
+            },
+            answers={
+                "the draft comes first": {
+                    **words.result(),
+                    "predictions": [draft, *rivals],
+                    **told,
+                    "timings_ms": timings,
+                }
             },
         ),
         "explain": Example(

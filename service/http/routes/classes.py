@@ -198,7 +198,7 @@ async def replace_class(class_id: ClassId, request: Request, service: ServiceDep
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
-        draft = await loop.run_in_executor(service.workers, _draft, body)
+        draft = await loop.run_in_executor(service.workers, draft_of, body)
         item, revision = await service.register.replace(generation, class_id, draft)
     warnings = await _warnings(service, generation, [item])
     return answer({**_shown(item), "revision": revision, **warnings})
@@ -273,7 +273,8 @@ def _drafts(body: bytes) -> tuple[list[Draft], bool]:
     return [_as_draft(item) for item in parse_classes(data)], False
 
 
-def _draft(body: bytes) -> Draft:
+def draft_of(body: bytes) -> Draft:
+    """One class's own object, in JSON. Raises: RequestError, ValidationError."""
     return _checked(bodies.json_object(body))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -140,15 +141,26 @@ async def _answer(
     field = await service.classify.field(generation, question)
     if images.several:
         results = await service.classify.many(generation, field, images, question)
-        content: dict[str, Any] = {"results": [_result(result) for result in results]}
+        content: dict[str, Any] = {"results": [result_of(result) for result in results]}
     else:
         image = images[0]
         assert isinstance(image, bytes)  # its error would have been raised
         results = [await service.classify.one(generation, field, image, question)]
-        content = _result(results[0])
-    content["bundle"] = generation.bundle.name
-    content["revision"] = field.table.revision
+        content = result_of(results[0])
+    return answered(content, results, generation, field.table.revision, started)
+
+
+def answered(
+    content: dict[str, Any],
+    results: Sequence[Answer | ImageError | RequestError],
+    generation: Generation,
+    revision: int,
+    started: float,
+) -> Response:
+    """A whole answer: `content` with what every answer says of where it comes from."""
     answers = [result for result in results if isinstance(result, Answer)]
+    content["bundle"] = generation.bundle.name
+    content["revision"] = revision
     content["timings_ms"] = {
         "decode": _milliseconds(max((item.decode_s for item in answers), default=0)),
         "inference": _milliseconds(max((item.inference_s for item in answers), default=0)),
@@ -159,7 +171,8 @@ async def _answer(
     return quick_answer(content)
 
 
-def _result(result: Answer | ImageError | RequestError) -> dict[str, Any]:
+def result_of(result: Answer | ImageError | RequestError) -> dict[str, Any]:
+    """What an answer says of one image."""
     if not isinstance(result, Answer):
         return {"problem": problem_of(result)}
     predictions = [

@@ -1,0 +1,74 @@
+// A picture from the camera; where the page may not use it, from the device's camera app.
+
+import { byId, show, tell } from "./dom.js";
+
+const INSECURE =
+  "A browser gives the camera to pages of https or of this machine alone. " +
+  "Choose a photograph instead.";
+const REFUSED = {
+  NotAllowedError:
+    "The browser was told not to let this page use the camera. Allow it in the site's settings, " +
+    "or choose a photograph instead.",
+  NotFoundError: "No camera was found. Choose a photograph instead.",
+  NotReadableError: "Another program uses the camera. Close that one and try again.",
+};
+
+export function startCamera(receive) {
+  const dialog = byId("camera");
+  const video = byId("camera-video");
+  const take = byId("camera-take");
+  const input = byId("camera-file");
+  let stream = null;
+
+  async function open() {
+    tell(byId("camera-problem"), null);
+    show(byId("camera-file-part"), false);
+    show(video, true);
+    take.disabled = true;
+    dialog.showModal();
+    try {
+      if (!navigator.mediaDevices) throw new DOMException("", "InsecureError");
+      const asked = { facingMode: "environment", width: { ideal: 1920 } };
+      const opened = await navigator.mediaDevices.getUserMedia({ video: asked });
+      stream = opened;
+      if (!dialog.open) return stop();
+      video.srcObject = opened;
+      await video.play();
+      take.disabled = false;
+    } catch (error) {
+      tell(byId("camera-problem"), REFUSED[error.name] ?? INSECURE);
+      show(byId("camera-file-part"), true);
+      show(video, false);
+    }
+  }
+
+  function stop() {
+    for (const track of stream?.getTracks() ?? []) track.stop();
+    stream = null;
+    video.srcObject = null;
+  }
+
+  byId("camera-open").addEventListener("click", open);
+  byId("camera-close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", stop);
+  take.addEventListener("click", () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    canvas.toBlob(
+      (blob) => {
+        dialog.close();
+        receive([new File([blob], "camera.jpg", { type: "image/jpeg" })]);
+      },
+      "image/jpeg",
+      0.92,
+    );
+  });
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    input.value = "";
+    dialog.close();
+    if (files.length) receive(files);
+  });
+}

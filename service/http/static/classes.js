@@ -1,0 +1,125 @@
+// The list of classes: searched, removed, and brought back.
+
+import { call, send } from "./api.js";
+import { byId, icon, later, make } from "./dom.js";
+import { notice } from "./notices.js";
+import { takeSheet } from "./starts.js";
+import { emit, on, state } from "./state.js";
+import { choose } from "./tabs.js";
+import { counted } from "./words.js";
+
+const PAGE = 1000;
+const SHOWN = 200;
+
+let known = null; // the registry's revision
+
+export function startClasses() {
+  byId("class-search").addEventListener("input", later(80, paint));
+  on("classes", paint);
+  on("tab", (name) => name === "classes" && loadClasses().catch(tellProblem));
+  // Others may have made some.
+  on("revision", (revision) => {
+    if (revision !== known && known !== null) loadClasses().catch(tellProblem);
+    known = revision;
+  });
+}
+
+function tellProblem(error) {
+  notice(error.message, { kind: "problem" });
+}
+
+export async function loadClasses() {
+  const found = [];
+  let after = null;
+  do {
+    const page = await call("classes", { query: { limit: PAGE, after }, patient: true });
+    found.push(...page.classes);
+    after = page.next;
+  } while (after !== null);
+  const told = (items) => JSON.stringify(items.map((item) => [item.class_id, item.revision]));
+  const isNew = told(found) !== told(state.classes);
+  state.classes = found;
+  if (isNew) emit("classes");
+}
+
+function paint() {
+  const words = byId("class-search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const matching = state.classes.filter(({ name, class_id: id }) => {
+    const text = `${name} ${id}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+  // What was made here comes first: that is what one looks for.
+  matching.sort((a, b) => Number(a.seen) - Number(b.seen) || a.name.localeCompare(b.name));
+  byId("classes").replaceChildren(...matching.slice(0, SHOWN).map(row));
+  const more = matching.length > SHOWN ? `; the first ${SHOWN} are shown, search for others` : "";
+  byId("class-count").textContent = words.length
+    ? `${counted(matching.length, "class", "classes")} of ${state.classes.length}${more}`
+    : `${counted(matching.length, "class", "classes")}${more}`;
+}
+
+function row(item) {
+  const origin = item.origin === "bundle" ? "bundle" : "registered";
+  const start = make(
+    "button",
+    { type: "button", class: "icon-button", title: "Start a new class from it" },
+    icon("start"),
+  );
+  start.setAttribute("aria-label", `Start a new class from ${item.name}`);
+  start.addEventListener("click", async () => {
+    try {
+      await takeSheet(item.class_id);
+      choose("make");
+      byId("make-name").focus();
+    } catch (error) {
+      tellProblem(error);
+    }
+  });
+  const buttons = [start];
+  if (origin === "registered") {
+    const remove = make(
+      "button",
+      { type: "button", class: "icon-button", title: "Delete it" },
+      icon("remove"),
+    );
+    remove.setAttribute("aria-label", `Delete ${item.name}`);
+    remove.addEventListener("click", () => removeClass(item, remove));
+    buttons.push(remove);
+  }
+  return make(
+    "li",
+    { class: "class" },
+    make(
+      "div",
+      { class: "class-words" },
+      make("span", { class: "class-name" }, item.name),
+      make("span", { class: "class-id" }, item.class_id),
+    ),
+    make("span", { class: `tag ${origin === "bundle" ? "seen" : "unseen"}` }, origin),
+    ...buttons,
+  );
+}
+
+async function removeClass(item, button) {
+  const path = `classes/${encodeURIComponent(item.class_id)}`;
+  button.disabled = true;
+  try {
+    const { name, attributes, metadata, examples = 0 } = await call(path);
+    await call(path, { method: "DELETE" });
+    await loadClasses();
+    byId("class-search").focus();
+    const content = { class_id: item.class_id, name, attributes, metadata };
+    const lost = examples
+      ? ` Its ${counted(examples, "example photograph")} would not come back.`
+      : "";
+    notice(`“${name}” is deleted.${lost}`, {
+      undo: async () => {
+        await send("classes", "POST", content);
+        await loadClasses();
+      },
+    });
+  } catch (error) {
+    button.disabled = false;
+    tellProblem(error);
+    loadClasses().catch(tellProblem);
+  }
+}

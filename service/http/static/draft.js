@@ -1,0 +1,102 @@
+// The class that is being made: a name and a number for every attribute, with a history.
+
+import { emit, state } from "./state.js";
+
+const MOST = 100; // steps back
+
+export const draft = {
+  name: "",
+  values: [], // in the order of state.attributes
+  touched: false, // it says more than the average class does
+
+  get title() {
+    return this.name.trim() || "New class";
+  },
+
+  // What POST /classes takes: exactly what the sliders show.
+  content() {
+    return { name: this.title, attributes: [...this.values] };
+  },
+
+  isChanged(index) {
+    return Math.abs(this.values[index] - state.attributes[index].mean) > 1e-9;
+  },
+};
+
+let past = [];
+let future = [];
+let lastIndex = null; // whose slider moved last: its moves are one step
+
+export function canUndo() {
+  return past.length > 0;
+}
+
+export function canRedo() {
+  return future.length > 0;
+}
+
+export function rename(name) {
+  draft.name = name;
+  emit("draft");
+}
+
+export function setValue(index, value) {
+  const { min, max } = state.attributes[index];
+  if (lastIndex !== index) remember();
+  lastIndex = index;
+  draft.values[index] = Math.min(Math.max(value, min), max);
+  changed();
+}
+
+// A whole sheet at once; values outside the scale are taken to its ends.
+export function setAll(values, name = null) {
+  remember();
+  lastIndex = null;
+  draft.values = state.attributes.map(({ min, max }, i) => Math.min(Math.max(values[i], min), max));
+  if (name !== null) draft.name = name;
+  changed();
+}
+
+// The average class again, with nothing to go back to.
+export function restart() {
+  past = [];
+  future = [];
+  lastIndex = null;
+  draft.name = "";
+  draft.values = state.attributes.map(({ mean }) => mean);
+  changed();
+}
+
+export function undo() {
+  step(past, future);
+}
+
+export function redo() {
+  step(future, past);
+}
+
+// For an undo of what was saved.
+export function taken() {
+  return { name: draft.name, values: [...draft.values] };
+}
+
+function remember() {
+  past.push(taken());
+  if (past.length > MOST) past.shift();
+  future = [];
+}
+
+function step(from, to) {
+  if (!from.length) return;
+  to.push(taken());
+  const { values, name } = from.pop();
+  draft.values = values;
+  draft.name = name;
+  lastIndex = null;
+  changed();
+}
+
+function changed() {
+  draft.touched = draft.values.some((_, index) => draft.isChanged(index));
+  emit("draft");
+}

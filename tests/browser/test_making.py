@@ -1,0 +1,330 @@
+"""Classes are made, seen before they are saved, used at once, and taken back."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+import umzero
+from model.bundle import Bundle
+from tests.browser.playground import Playground
+from tests.integration.conftest import Server
+
+Picture = Callable[..., bytes]
+
+NEW = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}  # like none of the bundle's
+
+
+def registered(http: httpx.Client) -> list[dict[str, Any]]:
+    listed = http.get("/classes", params={"limit": 1000}).json()["classes"]
+    return [http.get(f"/classes/{c['class_id']}").json() for c in listed if not c["seen"]]
+
+
+def by_sliders(playground: Playground) -> None:
+    for group, value in NEW.items():
+        words = group.removeprefix("has_").capitalize()
+        for colour in ("red", "green", "blue"):
+            playground.set_value(words, colour, 100 if colour == value else 0)
+
+
+def test_a_class_made_from_sliders_wins_as_its_preview_said(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    image = picture(NEW)
+    playground.look_at(image)
+    assert "Bluebird" not in (playground.best.text_content() or "")
+    playground.tab("Make a class")
+    playground.name_class("Bluebird")
+
+    by_sliders(playground)
+
+    expect(playground.outlook()).to_contain_text("Bluebird would be 1st of 5 classes")
+    expect(playground.best).to_contain_text("draft")
+    playground.page.wait_for_load_state("networkidle")
+    preview = playground.ranks()
+    assert registered(http) == []
+    playground.save()
+    expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
+    expect(playground.best).to_contain_text("unseen")
+    after = playground.ranks()
+    assert [(rank.name, rank.share) for rank in after] == [
+        (rank.name, rank.share) for rank in preview
+    ]
+    assert preview[0].kind == "draft"
+    (made,) = registered(http)
+    assert made["name"] == "Bluebird"
+    assert made["attributes"] == [0, 0, 100, 0, 0, 100, 100, 0, 0]
+    truth = http.post("/classify", content=image).json()["predictions"]
+    assert [item["name"] for item in truth] == [rank.name for rank in after]
+
+
+def test_dragging_a_slider_moves_the_ranking_of_the_open_photograph(
+    playground: Playground, picture: Picture
+) -> None:
+    playground.look_at(picture(NEW))
+    playground.tab("Make a class")
+    page = playground.page
+    page.locator("details.group").filter(has_text="Wing").locator("summary").click()
+    slider = page.get_by_role("slider", name="red")
+    frame = slider.bounding_box()
+    assert frame is not None
+
+    page.mouse.move(frame["x"] + frame["width"] * 0.4, frame["y"] + frame["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] * 0.9, frame["y"] + frame["height"] / 2)
+    page.mouse.up()
+
+    assert float(slider.input_value()) == pytest.approx(90, abs=5)
+    expect(playground.outlook()).to_contain_text("New class would be ")
+    expect(page.locator(".rank.draft")).to_contain_text("New class")
+
+
+def test_sliders_have_the_scale_of_the_sheet_and_start_at_the_mean(
+    playground: Playground, http: httpx.Client
+) -> None:
+    attributes = http.get("/attributes").json()["attributes"]
+    playground.tab("Make a class")
+    page = playground.page
+    for group in page.locator("details.group > summary").all():
+        group.click()
+
+    for index, attribute in enumerate(attributes):
+        slider = page.locator(f"#value-{index}")
+        assert float(slider.get_attribute("min") or "") == attribute["min"]
+        assert float(slider.get_attribute("max") or "") == attribute["max"]
+        assert float(slider.input_value()) == pytest.approx(attribute["mean"])
+
+
+def test_attributes_are_found_by_any_words_of_them(playground: Playground) -> None:
+    playground.tab("Make a class")
+    page = playground.page
+    search = page.get_by_label("Search attributes")
+
+    search.fill("red wing")
+
+    expect(page.locator(".slider:visible")).to_have_count(1)
+    expect(page.locator(".slider:visible")).to_contain_text("red")
+    expect(page.locator("#attribute-count")).to_have_text("1 attribute of 9")
+    search.fill("")
+    expect(page.locator(".slider:visible")).to_have_count(0)
+    expect(page.locator("details.group:visible")).to_have_count(3)
+    playground.set_value("Crown", "green", 77)
+    page.get_by_label("changed only").check()
+    expect(page.locator(".slider:visible")).to_have_count(1)
+    expect(page.locator(".slider:visible")).to_contain_text("green")
+
+
+def test_a_photograph_s_suggested_sheet_is_a_class_for_curl_and_the_client_at_once(
+    playground: Playground, shared_server: Server, picture: Picture, tmp_path: Path
+) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("needs the program curl")
+    file = tmp_path / "photograph.png"
+    file.write_bytes(picture(NEW))
+    playground.look_at(file.read_bytes())
+    playground.tab("Make a class")
+    playground.page.get_by_role("button", name="the photograph").click()
+    playground.name_class("From a photograph")
+    expect(playground.outlook()).to_contain_text("1st of 5")
+
+    playground.save()
+    expect(playground.notice("“From a photograph” is a class now")).to_be_visible()
+
+    said = subprocess.run(
+        ["curl", "-sS", "-F", f"image=@{file}", f"{shared_server.url}/classify?top_k=1"],
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(said.stdout)["predictions"][0]["name"] == "From a photograph"
+    with umzero.Client(shared_server.url) as client:
+        assert client.classify(file).best.name == "From a photograph"
+        assert not client.classify(file).best.seen
+
+
+def test_a_class_starts_from_another_one(
+    playground: Playground, http: httpx.Client, bundle: Bundle
+) -> None:
+    parrot = next(item for item in bundle.classes if item.name == "Parrot")
+    playground.tab("Make a class")
+    page = playground.page
+    page.get_by_text("another class", exact=True).click()
+    page.get_by_label("Its name").fill("Parrot")
+    page.get_by_label("Its name").press("Enter")
+    expect(page.locator("#make-summary")).not_to_be_empty()
+
+    playground.set_value("Wing", "green", 40)
+    playground.name_class("Green winged Parrot")
+    playground.save()
+
+    expect(playground.notice("is a class now")).to_be_visible()
+    (made,) = registered(http)
+    expected = [*parrot.attributes]
+    expected[7] = 40
+    assert made["attributes"] == expected
+    page.get_by_label("Its name").fill("Nobody")
+    page.get_by_role("button", name="Take its sheet").click()
+    expect(page.get_by_role("alert").filter(has_text="No class is called “Nobody”")).to_be_visible()
+
+
+NUMBERS = [5, 0, 95.5, 0, 100, 0, 0, 0, 100]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Finch," + ",".join(map(str, NUMBERS)), NUMBERS),
+        ('"Finch"; ' + ";".join(str(n).replace(".", ",") for n in NUMBERS), NUMBERS),
+        ("Finch\t" + "\t".join(map(str, NUMBERS)), NUMBERS),
+        # As the service fills a sheet: 0 in the crown's group, the mean in the others.
+        ("class,has_crown::blue\r\nFinch,80\r\n", [0, 0, 80, 25, 50, 0, 25, 25, 50]),
+        ("has_crown::blue,has_crown::red\n80,", [0, 0, 80, 25, 50, 0, 25, 25, 50]),
+    ],
+)
+def test_a_class_starts_from_a_csv_line(
+    playground: Playground, http: httpx.Client, line: str, expected: list[float]
+) -> None:
+    by_service = {"name": "Other", "attributes": {"has_crown::blue": 80}}
+    mean = http.post("/classes", json=by_service).json()["classes"][0]["class_id"]
+    if expected[3] == 25:
+        expected = http.get(f"/classes/{mean}").json()["attributes"]
+    playground.tab("Make a class")
+    page = playground.page
+    page.get_by_text("a CSV line", exact=True).click()
+
+    page.get_by_label("A name and all numbers").fill(line)
+    page.get_by_role("button", name="Read it").click()
+
+    name = page.get_by_label("Name of the new class")
+    expect(name).to_have_value("" if line.startswith("has_") else "Finch")
+    playground.name_class("Finch")
+    playground.save()
+    expect(playground.notice("“Finch” is a class now")).to_be_visible()
+    made = next(item for item in registered(http) if item["name"] == "Finch")
+    assert made["attributes"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "There is no line"),
+        ("Finch,1,2", "The line has 3 cells; a name and 9 numbers were expected"),
+        ("class,has_crown::pink\nFinch,1", "No attribute is called “has_crown::pink”"),
+        ("class,has_crown::red\nFinch,x", "“x” for has_crown::red is no number"),
+        ("class,has_crown::red\nFinch,101", "its scale goes from 0 to 100"),
+        ("class,has_crown::red", "a header line alone"),
+        ("class,has_crown::red\nA,1\nB,2", "several lines"),
+    ],
+)
+def test_a_csv_line_that_is_no_sheet_is_told_in_words(
+    playground: Playground, line: str, words: str
+) -> None:
+    playground.tab("Make a class")
+    page = playground.page
+    page.get_by_text("a CSV line", exact=True).click()
+
+    page.get_by_label("A name and all numbers").fill(line)
+    page.get_by_role("button", name="Read it").click()
+
+    expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
+    expect(page.locator("#make-summary")).to_be_empty()
+
+
+def test_undo_after_saving_removes_the_class_and_gives_the_draft_back(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    playground.look_at(picture(NEW))
+    playground.tab("Make a class")
+    playground.name_class("Bluebird")
+    by_sliders(playground)
+    playground.save()
+    notice = playground.notice("“Bluebird” is a class now")
+
+    notice.get_by_role("button", name="Undo").click()
+
+    expect(notice).to_have_count(0)
+    assert registered(http) == []
+    expect(playground.page.get_by_label("Name of the new class")).to_have_value("Bluebird")
+    expect(playground.best).to_contain_text("draft")
+    playground.save()
+    expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
+    assert [item["attributes"] for item in registered(http)] == [[0, 0, 100, 0, 0, 100, 100, 0, 0]]
+
+
+def test_steps_of_the_sheet_are_undone_and_redone(playground: Playground) -> None:
+    playground.tab("Make a class")
+    page = playground.page
+    playground.set_value("Crown", "red", 90)
+    playground.set_value("Crown", "blue", 10)
+    red, blue = (page.get_by_label(f"Crown: {c}, as a number") for c in ("red", "blue"))
+    undo = page.get_by_role("button", name="Undo the last change")
+
+    undo.click()
+    expect(red).to_have_value("90")
+    expect(blue).to_have_value("25")
+    undo.click()
+    expect(red).to_have_value("50")
+    expect(undo).to_be_disabled()
+    page.get_by_role("button", name="Redo").click()
+    expect(red).to_have_value("90")
+
+
+def test_what_is_missing_or_taken_is_told_before_a_class_is_saved(
+    playground: Playground, http: httpx.Client, complaints: list[str]
+) -> None:
+    complaints.append("status of 409")
+    playground.tab("Make a class")
+    alert = playground.page.get_by_role("alert")
+
+    playground.save()
+    expect(alert.filter(has_text="Give the class a name first")).to_be_visible()
+    playground.name_class("Jay")
+    playground.save()
+    expect(alert.filter(has_text="say what is special")).to_be_visible()
+    playground.set_value("Crown", "red", 3)
+    playground.save()
+    expect(alert.filter(has_text=re.compile("Jay.*Choose another name"))).to_be_visible()
+    assert registered(http) == []
+
+
+def test_a_class_that_is_nearly_another_one_is_saved_with_a_warning(
+    playground: Playground,
+) -> None:
+    playground.tab("Make a class")
+    page = playground.page
+    page.get_by_text("another class", exact=True).click()
+    page.get_by_label("Its name").fill("Parrot")
+    page.get_by_role("button", name="Take its sheet").click()
+    playground.name_class("Second Parrot")
+
+    playground.save()
+
+    expect(playground.notice("nearly the same as 'Parrot'")).to_be_visible()
+
+
+def test_a_draft_that_loses_is_shown_at_its_place(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    for number in range(8):
+        sheet = {"has_crown": "green", "has_breast": ["red", "blue"], "has_wing::red": number}
+        http.post("/classes", json={"name": f"Rival {number}", "attributes": sheet})
+    playground.page.reload()
+    playground.look_at(picture("Robin"))
+    playground.tab("Make a class")
+    playground.name_class("Last")
+    by_sliders(playground)
+
+    draft = playground.page.locator(".rank.draft")
+    place = playground.outlook()
+    expect(draft).to_contain_text("Last")
+    expect(place).to_contain_text("of 13 classes")
+    at = re.search(r"Last would be (\d+)\w\w of", place.text_content() or "")
+    assert at is not None
+    assert int(at[1]) > 5
+    assert (draft.locator(".rank-name").text_content() or "") == f"{at[1]}. Last"

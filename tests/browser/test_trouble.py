@@ -1,0 +1,154 @@
+"""Bad files, a service that is busy, and one that goes away: told in words, and got over."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.browser.playground import Playground
+from tests.integration.conftest import Server
+
+Picture = Callable[..., bytes]
+REFUSED = "ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONNECTED"
+
+
+def test_a_file_that_is_no_picture_is_told_with_what_to_do(
+    playground: Playground, picture: Picture, complaints: list[str]
+) -> None:
+    complaints.append("status of 422")
+    playground.choose(("notes.txt", b"Dear diary"))
+
+    alert = playground.page.get_by_role("alert").filter(has_text="Choose another file")
+    expect(alert).to_be_visible()
+    expect(playground.page.locator("#ranking")).to_be_hidden()
+    playground.look_at(picture("Jay"))
+    expect(alert).to_be_hidden()
+    expect(playground.best).to_contain_text("Jay")
+
+
+def test_a_truncated_picture_is_told(
+    playground: Playground, picture: Picture, complaints: list[str]
+) -> None:
+    complaints.append("status of 422")
+    image = picture("Jay", "JPEG")
+    playground.choose(("half.jpg", image[: len(image) // 2]))
+
+    expect(playground.page.locator("#image-problem")).to_contain_text("not complete: copy")
+
+
+def test_a_problem_of_a_server_in_between_is_told_too(
+    playground: Playground, picture: Picture, complaints: list[str]
+) -> None:
+    complaints.append("status of 502")
+    playground.page.route(
+        "**/classify?*", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>")
+    )
+    playground.choose(("a.png", picture("Jay")))
+
+    expect(playground.page.get_by_role("alert").filter(has_text="502")).to_be_visible()
+
+
+def test_a_busy_service_is_asked_again_as_it_said(
+    playground: Playground, picture: Picture, complaints: list[str]
+) -> None:
+    complaints.append("status of 503")
+    asked: list[Route] = []
+    problem = {"status": 503, "code": "overloaded", "detail": "too many wait", "title": "Busy"}
+
+    def busy_once(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            route.fulfill(status=503, json=problem, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    playground.page.route("**/classify?*", busy_once)
+    playground.choose(("a.png", picture("Jay")))
+
+    expect(playground.best).to_contain_text("Jay")
+    assert len(asked) == 2
+
+
+def test_a_service_that_goes_away_and_comes_back_is_waited_for(
+    start: Callable[..., Server],
+    visit: Callable[[Server], Playground],
+    picture: Picture,
+    complaints: list[str],
+) -> None:
+    complaints.append(REFUSED)
+    server = start()
+    playground = visit(server)
+    page = playground.page
+    playground.look_at(picture("Jay"))
+    playground.tab("Make a class")
+    playground.name_class("Kept")
+    playground.set_value("Crown", "red", 77)
+
+    server.kill()
+
+    away = page.get_by_role("alert").filter(has_text="The service does not answer; trying again.")
+    expect(away).to_be_visible()
+    expect(page.locator("#status-words")).to_have_text("does not answer")
+    # Nobody knows whether a lost write was done: it is not repeated behind one's back.
+    playground.save()
+    expect(page.locator("#make-problem")).to_contain_text("The service does not answer")
+    playground.choose(("later.png", picture("Robin")))
+    start(port=str(server.address[1]))
+    expect(away).to_be_hidden()
+    expect(page.locator("#status-words")).to_contain_text("ready")
+    expect(page.get_by_role("img", name="later.png")).to_be_visible()
+    expect(playground.page.locator("#ranks")).to_contain_text("Robin")
+    expect(page.get_by_label("Name of the new class")).to_have_value("Kept")
+    playground.save()
+    expect(playground.notice("“Kept” is a class now")).to_be_visible()
+
+
+def test_many_photographs_go_on_when_the_service_is_back(
+    start: Callable[..., Server],
+    visit: Callable[[Server], Playground],
+    picture: Picture,
+    complaints: list[str],
+) -> None:
+    complaints.append(REFUSED)
+    server = start(fake_delay_s="0.2")
+    playground = visit(server)
+    words = playground.page.locator("#many-words")
+    playground.choose(*((f"{n}.png", picture("Jay")) for n in range(12)))
+    expect(words).not_to_have_text("0 of 12 photographs")
+
+    server.kill()
+    expect(playground.page.locator("#outage")).to_be_visible()
+    start(port=str(server.address[1]))
+
+    expect(words).to_have_text("12 of 12 photographs")
+
+
+@pytest.mark.parametrize("kind", ["draft", "photograph"])
+def test_an_answer_to_what_is_no_longer_asked_changes_nothing(
+    playground: Playground, picture: Picture, kind: str
+) -> None:
+    page = playground.page
+    playground.look_at(picture("Jay"))
+    playground.tab("Make a class")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    def is_held() -> None:
+        assert held
+
+    page.route("**/preview?*", hold)
+    playground.set_value("Crown", "red", 77)
+    playground.eventually(is_held)
+
+    if kind == "draft":
+        page.get_by_role("button", name="the average", exact=True).click()
+    else:
+        playground.tab("Why")
+    page.wait_for_timeout(300)
+    held[0].continue_()
+
+    page.wait_for_timeout(300)
+    expect(page.locator(".rank.draft")).to_have_count(0)
+    expect(page.locator("#ranking-title")).to_have_text("What it looks like")
