@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from model.runtime.base import F32
+from service.registry.prototypes import Prototypes
 from service.registry.records import ClassSummary, NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
@@ -93,7 +94,9 @@ def measure_ranking(count: int, dim: int, rounds: int) -> None:
 def register_one(store: ClassStore, count: int, dim: int) -> Callable[[], object]:
     """Registers one class more each time, in a registry of `count` classes."""
     weights = unit_rows(ATTRIBUTES, dim)
-    registry = Registry(store, (), lambda sheets: sheets @ weights)
+    registry = Registry(
+        store, (), Prototypes(lambda sheets: sheets @ weights, lambda _: weights[0])
+    )
     sheets = np.random.default_rng(1).uniform(0, 100, (count + 1, ATTRIBUTES))
 
     def new(number: int) -> NewClass:

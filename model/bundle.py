@@ -46,6 +46,9 @@ class Manifest:
         {"validation": {"fp32": {"czsl", "u", "s", "h"}, "int8": {the same}, "agreement",
                         "mean_cosine", "lowest_cosine", "photographs"},
          "calibration_images", "command"}
+
+    `calibration` is what else validation classes decided, where they did (`model.training.
+    calibration`): {"known_threshold", "false_alarms", "sheet_counts", ...}.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     int8: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # file name -> sha256
 
 

@@ -37,12 +37,13 @@ def cosine_logits(embedding: F32, prototypes: F32, temperature: float) -> F32:
     return logits
 
 
-def calibrated_stacking(logits: F32, is_seen: NDArray[np.bool_], gamma: float) -> F32:
+def calibrated_stacking(logits: F32, is_seen: NDArray[np.bool_] | F32, gamma: float) -> F32:
     """Lower the scores of seen classes so that unseen ones get a fair chance.
 
     Args:
         logits: (B, C) class scores, in the units gamma was tuned in.
-        is_seen: (C,) True where class c was in the training set.
+        is_seen: (C,) True where class c was in the training set; or how far it is as good as that,
+            in 0..1 (`model.photographs.familiarity`).
         gamma: what to subtract from seen scores; 0 changes nothing.
 
     Returns:

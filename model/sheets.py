@@ -64,7 +64,7 @@ class FilledSheet:
     filled: int
 
 
-def fill(sheet: Sheet, space: AttributeSpace) -> FilledSheet:
+def fill(sheet: Sheet, space: AttributeSpace, base: F64 | None = None) -> FilledSheet:
     """Complete a sheet.
 
     Three forms, the last two mixed as one likes:
@@ -76,12 +76,16 @@ def fill(sheet: Sheet, space: AttributeSpace) -> FilledSheet:
     In a group that is mentioned, a choice is the scale's maximum and what is not named its
     minimum. A group that is not mentioned takes `space.mean`.
 
+    Args:
+        base: (A,), a sheet that this one tells the differences from. Then a number changes its own
+            attribute alone, a choice its group, and all else is the base's.
+
     Raises:
         SheetError: attribute_count, attribute_range, attribute_not_finite, unknown_attribute,
             attribute_type, attribute_repeated or attribute_empty.
     """
     if isinstance(sheet, Mapping):
-        return _fill_by_name(sheet, space)
+        return _fill_by_name(sheet, space, base)
     if isinstance(sheet, np.ndarray):
         sheet = sheet.tolist()
     if not isinstance(sheet, Sequence) or isinstance(sheet, str | bytes | bytearray):
@@ -105,26 +109,33 @@ def fill(sheet: Sheet, space: AttributeSpace) -> FilledSheet:
 def _fill_by_name(
     sheet: Mapping[str, float | Choice],
     space: AttributeSpace,
+    base: F64 | None,
 ) -> FilledSheet:
-    if not sheet:
+    if not sheet and base is None:
         raise SheetError("attribute_empty", f"the sheet mentions no attribute. {_SEE}")
     numbers: dict[int, float] = {}
+    chosen: set[str] = set()
     for key, value in sheet.items():
-        for position, number in _entries(key, value, space):
+        entries = _entries(key, value, space)
+        if key not in space.index or len(entries) != 1 or entries[0][0] != space.index[key]:
+            chosen.add(key)
+        for position, number in entries:
             if position in numbers:
                 raise SheetError(
                     "attribute_repeated", f"{space.names[position]!r} is given more than once"
                 )
             numbers[position] = number
-    mentioned = [
-        position
-        for group in {space.groups[position] for position in numbers}
-        for position in space.members[group].values()
-    ]
-    values = space.mean.astype(np.float64).round(6)
+    if base is None:
+        chosen = {space.groups[position] for position in numbers}
+        values = space.mean.astype(np.float64).round(6)
+    else:
+        values = base.copy()
+    mentioned = [position for group in chosen for position in space.members[group].values()]
     values[mentioned] = space.minimum[mentioned]
-    values[list(numbers)] = _checked(list(numbers), list(numbers.values()), space)
-    return FilledSheet(values, given=len(mentioned), filled=len(space) - len(mentioned))
+    if numbers:
+        values[list(numbers)] = _checked(list(numbers), list(numbers.values()), space)
+    given = len({*mentioned, *numbers})
+    return FilledSheet(values, given=given, filled=len(space) - given)
 
 
 def _entries(key: object, value: object, space: AttributeSpace) -> list[tuple[int, float]]:

@@ -75,6 +75,7 @@ SERVICE_SEES_OF_MODEL = (
     "model.scoring",
     "model.heatmap",
     "model.look",
+    "model.photographs",
     "model.sheets",
     "model.errors",
     "model.runtime.base",

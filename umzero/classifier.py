@@ -127,7 +127,7 @@ class Classifier:
                 embedding = looking.combined(embedding, again.embedding[0], window.share)
         manifest = self._bundle.manifest
         chosen = manifest.gamma if gamma is None else gamma
-        return rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
+        return rank(embedding, self._table, None, manifest.temperature, chosen, top_k).predictions
 
     def explain(self, image: Photograph, class_id: str, *, box: Box | None = None) -> Explanation:
         """What each attribute adds to a class's score.

@@ -118,6 +118,14 @@ class Inference:
         """Embed pixels (S, S, 3); raises what `see` raises."""
         return await self._submit(Pixels(image))
 
+    async def decode(self, data: bytes) -> U8:
+        """An image file -> pixels (S, S, 3), for `embed`.
+
+        Raises:
+            model.errors.ImageError: it can't be used.
+        """
+        return await self._decoding.decode(data, None)
+
     async def close(self) -> None:
         """Answer what is queued."""
         await self._batcher.close()

@@ -110,7 +110,7 @@ def images(body: bytes, content_type: str, max_image_bytes: int, max_images: int
         found.several = isinstance(value, list)
         values = value if isinstance(value, list) else [value]
         if len(values) <= max_images:
-            found.extend(_base64_image(item) for item in values)
+            found.extend(base64_image(item) for item in values)
     if not found:
         raise _too_many(max_images)
     for index, image in enumerate(found):
@@ -215,7 +215,8 @@ def _json_image(body: bytes) -> Any:
     return data[_FIELD]
 
 
-def _base64_image(value: Any) -> Image:
+def base64_image(value: Any) -> Image:
+    """An image in JSON; what is wrong with it, in its place."""
     if not isinstance(value, str):
         return RequestError(422, "image_type", "an image in JSON is a string of base64")
     if value.startswith("data:"):

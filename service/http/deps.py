@@ -63,6 +63,16 @@ async def _question(
         int, Query(ge=0, le=_REVISION_LIMIT, description="the registry's revision, at least")
     ] = 0,
     box: Annotated[Box | None, Depends(image_box)] = None,
+    known_threshold: Annotated[
+        float | None,
+        Query(
+            ge=-_GAMMA_LIMIT,
+            le=_GAMMA_LIMIT,
+            allow_inf_nan=False,
+            description="the score, gamma taken off, below which the best candidate is not known; "
+            "the bundle's when absent",
+        ),
+    ] = None,
     look: Annotated[
         int,
         Query(ge=1, le=2, description="2: look again at where the first look found the object"),
@@ -76,6 +86,7 @@ async def _question(
         min_revision=min_revision,
         box=box,
         look=look,
+        known_threshold=known_threshold,
     )
 
 

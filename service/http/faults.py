@@ -62,6 +62,7 @@ JSON_BODY = (
     Fault(422, "duplicate_key", "A key comes twice in an object."),
     Fault(415, "unsupported_media_type", "The body's `Content-Type` isn't one of those listed."),
 )
+_TOO_MANY = Fault(422, "too_many_images", "More images than a request may have.")
 # Of images, however they come.
 _IMAGES = (
     _of(errors.DeadlinePassed),
@@ -70,7 +71,7 @@ _IMAGES = (
     Fault(422, "image_empty", "The image, or the whole body, has no bytes."),
     Fault(422, "image_truncated", "The image ends too early."),
     Fault(422, "image_unreadable", "The bytes are no image of a known format."),
-    Fault(422, "too_many_images", "More images than a request may have."),
+    _TOO_MANY,
 )
 IMAGES = (
     *JSON_BODY,
@@ -89,7 +90,12 @@ BOX = (
     Fault(422, "box_invalid", "`box` isn't x,y,w,h: finite numbers, w and h above 0."),
     Fault(422, "box_outside", "`box` doesn't overlap the image."),
 )
+EXAMPLES = (
+    *(fault for fault in _IMAGES if fault is not _TOO_MANY),
+    Fault(422, "image_type", "A photograph in `examples` isn't a string."),
+)
 SHEET = (
+    Fault(422, "like_invalid", "`like` isn't a class's id."),
     Fault(422, "name_invalid", "`name` isn't 1 to 200 characters, or has control characters."),
     Fault(422, "class_id_invalid", "`class_id` isn't 1 to 100 of A-Z a-z 0-9 . _ -"),
     Fault(422, "metadata_invalid", "`metadata` isn't an object that JSON can keep."),
@@ -104,7 +110,7 @@ SHEET = (
 )
 # Of a form with an image and a class.
 PREVIEWED = (
-    *(fault for fault in IMAGES if fault.code not in ("base64_invalid", "image_type")),
+    *IMAGES,
     *SHEET,
     Fault(422, "class_missing", "The form has no field `class`."),
     Fault(422, "too_many_fields", "A field of the form comes more often than it may."),

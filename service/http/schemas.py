@@ -1,12 +1,13 @@
 """The shapes of requests and answers, as OpenAPI shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict
 
+from model.photographs import LARGEST_COUNT
 from service.errors import ValidationError as InvalidBody
 
 MAX_CLASSES = 10_000
@@ -18,6 +19,7 @@ _SHEET: JsonDict = {
         "mentioned group is the scale's lower end, groups not mentioned take the seen mean."
     ),
     "anyOf": [
+        {"type": "null"},
         {"type": "array", "items": {"type": "number"}},
         {
             "type": "object",
@@ -45,6 +47,16 @@ _CLASS_ID: JsonDict = {
     "pattern": "^[A-Za-z0-9._-]{1,100}$",
     "not": {"enum": [".", ".."]},
 }
+_LIKE: JsonDict = {
+    "description": "the id of a class that it is like: `attributes` then name what differs, or are "
+    "absent; a number changes its own attribute alone, a choice its group",
+    "type": ["string", "null"],
+}
+_EXAMPLES: JsonDict = {
+    "description": "photographs of the class, in base64: the prototype is then of sheet and "
+    "photographs. They are kept at the network's input size, and go with the class.",
+    "items": {"type": "string", "format": "byte", "contentEncoding": "base64"},
+}
 _METADATA: JsonDict = {
     "description": "anything to keep with the class, up to 16 KiB as JSON",
     "type": ["object", "null"],
@@ -54,12 +66,20 @@ _METADATA: JsonDict = {
 class NewClassBody(BaseModel):
     """One class. The values are checked by the use case, whose errors have codes of their own."""
 
-    model_config = ConfigDict(extra="forbid", title="NewClass")
+    model_config = ConfigDict(
+        extra="forbid",
+        title="NewClass",
+        json_schema_extra={"anyOf": [{"required": ["attributes"]}, {"required": ["like"]}]},
+    )
 
     name: Any = Field(json_schema_extra=_NAME)
-    attributes: Any = Field(json_schema_extra=_SHEET)
+    attributes: Any = Field(None, json_schema_extra=_SHEET)
     class_id: Any = Field(None, json_schema_extra=_CLASS_ID)
     metadata: Any = Field(None, json_schema_extra=_METADATA)
+    like: Any = Field(None, json_schema_extra=_LIKE)
+    examples: list[Any] = Field(
+        default_factory=list, max_length=LARGEST_COUNT, json_schema_extra=_EXAMPLES
+    )
 
 
 class NewClassesBody(BaseModel):
@@ -73,17 +93,32 @@ class NewClassesBody(BaseModel):
 def parse_class(data: Any) -> NewClassBody:
     """Raises: service.errors.ValidationError."""
     try:
-        return NewClassBody.model_validate(data)
+        item = NewClassBody.model_validate(data)
     except ValidationError as error:
         raise invalid_body(error.errors(include_input=False, include_url=False)) from error
+    _check_sheets({"attributes": item})
+    return item
 
 
 def parse_classes(data: Any) -> list[NewClassBody]:
     """Raises: service.errors.ValidationError."""
     try:
-        return NewClassesBody.model_validate(data).classes
+        items = NewClassesBody.model_validate(data).classes
     except ValidationError as error:
         raise invalid_body(error.errors(include_input=False, include_url=False)) from error
+    _check_sheets({f"classes.{i}.attributes": item for i, item in enumerate(items)})
+    return items
+
+
+def _check_sheets(items: Mapping[str, NewClassBody]) -> None:
+    """A class that is like no other needs a sheet."""
+    missing = [
+        {"loc": [where], "msg": "Field required, or `like`"}
+        for where, item in items.items()
+        if item.like is None and "attributes" not in item.model_fields_set
+    ]
+    if missing:
+        raise invalid_body(missing)
 
 
 def invalid_body(errors: Iterable[Any]) -> InvalidBody:
@@ -112,6 +147,7 @@ class Class(BaseModel):
     filled: int
     revision: int
     created_at: str | None
+    examples: int  # photographs that it was registered with
 
 
 class FullClass(Class):
@@ -188,6 +224,7 @@ class Result(BaseModel):
     """`looks` and `window` (x, y, w, h of the second one) only where `look=2` was asked."""
 
     predictions: list[PredictedClass]
+    known: bool | None  # null where the bundle doesn't say from which score on
     attributes: list[AttributeScore]
     looks: int | None = None
     window: tuple[int, int, int, int] | None = None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from model.runtime.base import F64
+from model.runtime.base import F32, F64
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -21,6 +21,13 @@ class ClassSummary:
     filled: int
     revision: int  # of its last write; 0 for the bundle's own
     created_at: str | None = None  # RFC 3339, UTC; None for the bundle's own
+    examples: int = 0  # photographs that it was registered with
+    photographs_share: float = 0.0  # of its prototype
+
+    @property
+    def familiarity(self) -> float:
+        """How far it is as good as seen, in 0..1; see `model.photographs`."""
+        return 1.0 if self.seen else self.photographs_share
 
     @property
     def origin(self) -> Literal["bundle", "registered"]:
@@ -28,8 +35,18 @@ class ClassSummary:
 
 
 @dataclass(frozen=True, eq=False)
+class PhotographsMean:
+    """The mean embedding of a class's photographs (D,), a unit row, and the sha256 of the bundle
+    whose network it is of."""
+
+    vector: F32
+    bundle: str
+
+
+@dataclass(frozen=True, eq=False)
 class NewClass:
-    """A class to write; `attributes` is a complete sheet (A,)."""
+    """A class to write; `attributes` is a complete sheet (A,), `photographs` are as
+    `model.photographs.encoded` wrote them, with their mean if there are any."""
 
     class_id: str
     name: str
@@ -37,6 +54,8 @@ class NewClass:
     given: int
     filled: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    photographs: tuple[bytes, ...] = ()
+    mean: PhotographsMean | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +65,7 @@ class ClassRecord:
     summary: ClassSummary
     attributes: F64  # (A,)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    mean: PhotographsMean | None = None  # of its photographs, which the store keeps apart
 
 
 @dataclass(frozen=True, eq=False)

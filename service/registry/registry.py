@@ -9,17 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 
+from model import photographs
 from model.bundle import BundleClass
-from model.runtime.base import F32, F64
+from model.runtime.base import F32
 from service.errors import BundleClassError, StoreUnavailable
+from service.registry.prototypes import Prototypes
 from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
-from service.registry.store import ClassStore, name_taken, unknown_class
+from service.registry.store import ClassStore, name_taken, record_of, unknown_class
 from service.registry.table import PrototypeTable
 
 log = logging.getLogger(__name__)
-
-PROTOTYPE_CHUNK = 1024
-
 Result = TypeVar("Result")
 
 
@@ -31,19 +30,19 @@ class Registry:
     Args:
         store: where registered classes live.
         own: the bundle's classes. They are laid over the store's, and are never stored.
-        prototypes: (C, A) -> (C, D), called with at most `PROTOTYPE_CHUNK` rows.
+        prototypes: of the bundle's network.
     """
 
     def __init__(
         self,
         store: ClassStore,
         own: Sequence[BundleClass],
-        prototypes: Callable[[F32], F32],
+        prototypes: Prototypes,
     ) -> None:
         self._store = store
         self._own = {item.class_id: _record_of(item) for item in own}
         self._own_names = {item.name: item.class_id for item in own}
-        self._prototypes = prototypes
+        self.prototypes = prototypes
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "registry")
         self._refreshing: asyncio.Future[None] | None = None
@@ -76,7 +75,7 @@ class Registry:
     def load(self) -> None:
         """Lay out the bundle's classes and everything that is in the store."""
         with self._lock:
-            rows = self._computed([(r.summary, r.attributes) for r in self._own.values()], {})
+            rows = self._computed(list(self._own.values()), {})
             table = PrototypeTable().advance(0, rows)
             self._table = self._advanced(table, {})
         log.info(
@@ -96,6 +95,14 @@ class Registry:
         if found is None:
             raise unknown_class(class_id)
         return found
+
+    def prototypes_of(self, record: ClassRecord) -> Callable[[F32], F32]:
+        """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
+        mean = self.prototypes.photographs_mean(record, self._store.photographs)
+        if mean is None:
+            return self.prototypes.network
+        share = photographs.familiarity(record.summary.examples, self.prototypes.sheet_counts)
+        return lambda sheets: photographs.blended(self.prototypes.network(sheets), mean, share)
 
     def check_writable(self, class_id: str) -> None:
         """Check that there is such a class, and that it can be changed.
@@ -177,8 +184,7 @@ class Registry:
     def _known(self, classes: Sequence[NewClass]) -> dict[bytes, F32]:
         """Prototypes by sheet: computed before the commit, so that a failure writes nothing."""
         sheets = {item.attributes.tobytes(): item.attributes for item in classes}
-        rows = self._in_chunks(list(sheets.values()))
-        return dict(zip(sheets, rows, strict=True))
+        return dict(zip(sheets, self.prototypes.of_sheets(list(sheets.values())), strict=True))
 
     def _follow(
         self, classes: Sequence[NewClass], revision: int, known: Mapping[bytes, F32]
@@ -218,36 +224,25 @@ class Registry:
                 )
                 removed.add(summary.class_id)
                 continue
-            written.append((summary, record.attributes))
+            written.append(record)
         computed = self._computed(written, known)
         return table.advance(changes.revision, computed, removed - self._own.keys())
 
     def _computed(
-        self, classes: Sequence[tuple[ClassSummary, F64]], known: Mapping[bytes, F32]
+        self, records: Sequence[ClassRecord], known: Mapping[bytes, F32]
     ) -> dict[str, tuple[ClassSummary, F32]]:
         """Each class with its prototype, by id."""
-        if not known:
-            rows = self._in_chunks([attributes for _, attributes in classes])
-            pairs = zip(classes, rows, strict=True)
-            return {summary.class_id: (summary, row) for (summary, _), row in pairs}
-        keys = [attributes.tobytes() for _, attributes in classes]
-        missing = [a for (_, a), key in zip(classes, keys, strict=True) if key not in known]
-        fresh = iter(self._in_chunks(missing))
+        keys = [record.attributes.tobytes() if known else b"" for record in records]
+        pairs = list(zip(records, keys, strict=True))
+        fresh = iter(
+            self.prototypes.of_sheets([r.attributes for r, key in pairs if key not in known])
+        )
         return {
-            summary.class_id: (summary, known[key] if key in known else next(fresh))
-            for (summary, _), key in zip(classes, keys, strict=True)
+            record.summary.class_id: self.prototypes.with_photographs(
+                record, known[key] if key in known else next(fresh), self._store.photographs
+            )
+            for record, key in pairs
         }
-
-    def _in_chunks(self, sheets: Sequence[F64]) -> list[F32]:
-        """Sheets (A,) -> prototypes (D,)."""
-        rows: list[F32] = []
-        for start in range(0, len(sheets), PROTOTYPE_CHUNK):
-            chunk = np.stack(sheets[start : start + PROTOTYPE_CHUNK]).astype(np.float32)
-            prototypes = self._prototypes(chunk)
-            if len(prototypes) != len(chunk) or not np.isfinite(prototypes).all():
-                raise RuntimeError(f"{len(chunk)} sheets gave no {len(chunk)} finite prototypes")
-            rows.extend(prototypes)
-        return rows
 
 
 def _record_of(item: BundleClass) -> ClassRecord:
@@ -257,4 +252,4 @@ def _record_of(item: BundleClass) -> ClassRecord:
 
 
 def _summary_of(item: NewClass, revision: int) -> ClassSummary:
-    return ClassSummary(item.class_id, item.name, False, item.given, item.filled, revision)
+    return record_of(item, revision).summary

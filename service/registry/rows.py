@@ -3,6 +3,7 @@
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Rows:
         capacity = _capacity(length)
         self.prototypes: F32 = np.empty((capacity, dim), np.float32)
         self.is_seen: NDArray[np.bool_] = np.empty(capacity, np.bool_)
+        self.familiarity: F32 = np.empty(capacity, np.float32)
         self.classes: list[ClassSummary] = []
         self._rows_of: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()
@@ -60,6 +62,7 @@ class Rows:
                 self._grow(end)
             self.prototypes[length:end] = prototypes
             self.is_seen[length:end] = [item.seen for item in classes]
+            self.familiarity[length:end] = [item.familiarity for item in classes]
             for row, item in enumerate(classes, length):
                 before = self._rows_of.get(item.class_id, ())
                 if not before:
@@ -77,11 +80,15 @@ class Rows:
     def _grow(self, length: int) -> None:
         """Move into more memory; older snapshots keep what they look at."""
         capacity, filled = _capacity(length), len(self.classes)
-        prototypes = np.empty((capacity, self.prototypes.shape[1]), np.float32)
-        prototypes[:filled] = self.prototypes[:filled]
-        is_seen = np.empty(capacity, np.bool_)
-        is_seen[:filled] = self.is_seen[:filled]
-        self.prototypes, self.is_seen = prototypes, is_seen
+
+        def moved(values: NDArray[Any]) -> NDArray[Any]:
+            larger = np.empty((capacity, *values.shape[1:]), values.dtype)
+            larger[:filled] = values[:filled]
+            return larger
+
+        self.prototypes = moved(self.prototypes)
+        self.is_seen = moved(self.is_seen)
+        self.familiarity = moved(self.familiarity)
 
 
 def _capacity(length: int) -> int:

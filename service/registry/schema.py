@@ -1,7 +1,8 @@
 """The tables of the SQL store, and their version.
 
-Two tables. `umzero_registry` has one row: the schema's version, the revision counter, and whose
+Three tables. `umzero_registry` has one row: the schema's version, the revision counter, and whose
 attributes the sheets are. `umzero_classes` has a row for every class and every tombstone.
+`umzero_examples` has the classes' photographs.
 """
 
 from sqlalchemy import (
@@ -49,8 +50,20 @@ classes = Table(
     Column("given", Integer),
     Column("metadata", Text),  # JSON, ASCII
     Column("created_at", String(30)),  # RFC 3339
+    Column("examples", Integer),  # photographs
+    Column("examples_mean", LargeBinary),  # (D,) float32, little endian; NULL without any
+    Column("examples_bundle", String(64)),  # sha256 of the bundle whose network made it
     UniqueConstraint("collection", "name", name="umzero_classes_name"),
     Index("umzero_classes_revision", "collection", "revision"),
+)
+
+examples = Table(
+    "umzero_examples",
+    metadata,
+    Column("collection", String(100), primary_key=True),
+    Column("class_id", String(100), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("photograph", LargeBinary, nullable=False),  # PNG
 )
 
 

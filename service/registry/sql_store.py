@@ -23,13 +23,32 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from service.errors import ConfigurationError, StoreUnavailable
-from service.registry.records import Changes, ClassRecord, ClassSummary, NewClass
-from service.registry.schema import DEFAULT_COLLECTION, classes, prepare, registry
+from service.registry.records import (
+    Changes,
+    ClassRecord,
+    ClassSummary,
+    NewClass,
+    PhotographsMean,
+)
+from service.registry.schema import DEFAULT_COLLECTION, classes, examples, prepare, registry
 from service.registry.store import class_exists, name_taken, now, unknown_class
 
 _BUSY_TIMEOUT_S = 10
 _CHUNK = 500  # names in one IN (...), below every database's limit
 _BLOB = np.dtype("<f8")  # exactly the numbers that were given
+
+_VECTOR = np.dtype("<f4")
+# What a tombstone has not.
+_OF_THE_LIVING = (
+    "name",
+    "attributes",
+    "given",
+    "metadata",
+    "created_at",
+    "examples",
+    "examples_mean",
+    "examples_bundle",
+)
 
 _mine = classes.c.collection == DEFAULT_COLLECTION
 
@@ -87,6 +106,15 @@ class SqlStore:
             row = connection.execute(query).first()
         return None if row is None else self._record(row)
 
+    def photographs(self, class_id: str) -> list[bytes]:
+        query = (
+            select(examples.c.photograph)
+            .where(examples.c.collection == DEFAULT_COLLECTION, examples.c.class_id == class_id)
+            .order_by(examples.c.position)
+        )
+        with _reported(), self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
     def add(self, new: Sequence[NewClass]) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
@@ -104,6 +132,8 @@ class SqlStore:
                 insert(classes),
                 [{**_columns(item, revision), "created_at": moment} for item in new],
             )
+            for item in new:
+                _add_photographs(connection, item)
         return revision
 
     def replace(self, item: NewClass) -> int:
@@ -115,13 +145,15 @@ class SqlStore:
             if connection.execute(query).first() is not None:
                 raise name_taken(item.name)
             _change(connection, item.class_id, _columns(item, revision))
+            _drop_photographs(connection, item.class_id)
+            _add_photographs(connection, item)
         return revision
 
     def remove(self, class_id: str) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
-            empty = dict.fromkeys(("name", "attributes", "given", "metadata", "created_at"))
-            _change(connection, class_id, {"revision": revision, **empty})
+            _change(connection, class_id, {"revision": revision, **dict.fromkeys(_OF_THE_LIVING)})
+            _drop_photographs(connection, class_id)
         return revision
 
     def close(self) -> None:
@@ -156,8 +188,13 @@ class SqlStore:
             filled=self._attribute_count - row.given,
             revision=row.revision,
             created_at=row.created_at,
+            examples=row.examples or 0,
         )
-        return ClassRecord(summary, attributes, json.loads(row.metadata))
+        mean = None
+        if row.examples_mean is not None:
+            vector = np.frombuffer(row.examples_mean, _VECTOR).astype(np.float32)
+            mean = PhotographsMean(vector, row.examples_bundle)
+        return ClassRecord(summary, attributes, json.loads(row.metadata), mean)
 
 
 def _columns(item: NewClass, revision: int) -> dict[str, Any]:
@@ -169,7 +206,30 @@ def _columns(item: NewClass, revision: int) -> dict[str, Any]:
         "attributes": item.attributes.astype(_BLOB).tobytes(),
         "given": item.given,
         "metadata": json.dumps(dict(item.metadata)),
+        "examples": len(item.photographs),
+        "examples_mean": item.mean.vector.astype(_VECTOR).tobytes() if item.mean else None,
+        "examples_bundle": item.mean.bundle if item.mean else None,
     }
+
+
+def _add_photographs(connection: Connection, item: NewClass) -> None:
+    if item.photographs:
+        key = {"collection": DEFAULT_COLLECTION, "class_id": item.class_id}
+        connection.execute(
+            insert(examples),
+            [
+                {**key, "position": position, "photograph": photograph}
+                for position, photograph in enumerate(item.photographs)
+            ],
+        )
+
+
+def _drop_photographs(connection: Connection, class_id: str) -> None:
+    connection.execute(
+        delete(examples).where(
+            examples.c.collection == DEFAULT_COLLECTION, examples.c.class_id == class_id
+        )
+    )
 
 
 def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:

@@ -37,6 +37,10 @@ class ClassStore(Protocol):
         """One living class."""
         ...
 
+    def photographs(self, class_id: str) -> list[bytes]:
+        """Those of one living class, in their order; none if there is no such class."""
+        ...
+
     def add(self, classes: Sequence[NewClass]) -> int:
         """Write new classes in one transaction; returns its revision.
 
@@ -69,7 +73,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def record_of(item: NewClass, revision: int, created_at: str) -> ClassRecord:
+def record_of(item: NewClass, revision: int, created_at: str | None = None) -> ClassRecord:
     summary = ClassSummary(
         class_id=item.class_id,
         name=item.name,
@@ -78,8 +82,9 @@ def record_of(item: NewClass, revision: int, created_at: str) -> ClassRecord:
         filled=item.filled,
         revision=revision,
         created_at=created_at,
+        examples=len(item.photographs),
     )
-    return ClassRecord(summary, item.attributes, dict(item.metadata))
+    return ClassRecord(summary, item.attributes, dict(item.metadata), item.mean)
 
 
 def class_exists(class_id: str, index: int | None = None) -> ClassExists:
@@ -111,6 +116,7 @@ class MemoryStore:
         self._revision = 0
         self._rows: dict[str, _Row] = {}  # in the order of their last writes
         self._names: dict[str, str] = {}  # of living classes -> id
+        self._photographs: dict[str, tuple[bytes, ...]] = {}
 
     def revision(self) -> int:
         return self._revision
@@ -129,6 +135,9 @@ class MemoryStore:
         row = self._rows.get(class_id)
         return row.record if row else None
 
+    def photographs(self, class_id: str) -> list[bytes]:
+        return list(self._photographs.get(class_id, ()))
+
     def add(self, classes: Sequence[NewClass]) -> int:
         with self._lock:
             for index, item in enumerate(classes):
@@ -139,6 +148,7 @@ class MemoryStore:
             self._revision += 1
             for item in classes:
                 self._write(item.class_id, record_of(item, self._revision, now()))
+                self._photographs[item.class_id] = item.photographs
             return self._revision
 
     def replace(self, item: NewClass) -> int:
@@ -151,6 +161,7 @@ class MemoryStore:
             self._revision += 1
             created_at = old.summary.created_at or now()
             self._write(item.class_id, record_of(item, self._revision, created_at))
+            self._photographs[item.class_id] = item.photographs
             return self._revision
 
     def remove(self, class_id: str) -> int:
@@ -164,11 +175,13 @@ class MemoryStore:
     def close(self) -> None:
         self._rows.clear()
         self._names.clear()
+        self._photographs.clear()
 
     def _write(self, class_id: str, record: ClassRecord | None) -> None:
         if (old := self.get(class_id)) is not None:
             del self._names[old.summary.name]
         self._rows.pop(class_id, None)
+        self._photographs.pop(class_id, None)
         self._rows[class_id] = _Row(self._revision, record)
         if record is not None:
             self._names[record.summary.name] = class_id

@@ -41,6 +41,13 @@ class PrototypeTable:
         return flags
 
     @property
+    def familiarity(self) -> F32:
+        """(C,) how much of gamma a class pays: 1 where it was in the training set, else by its
+        photographs (`model.photographs`)."""
+        shares: F32 = self.of_classes(self._shared.familiarity[: self._length])
+        return shares
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """(C,), a new tuple."""
         return tuple(item.class_id for item in self._classes())

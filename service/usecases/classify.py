@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Question:
     min_revision: int = 0
     box: Box | None = None
     look: int = 1  # how often
+    known_threshold: float | None = None  # in units of `score`; None: the bundle's
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ class Prediction:
     score: float  # cosine / temperature, before gamma
     probability: float  # after gamma, over the candidates
     seen: bool
+
+
+class Ranking(NamedTuple):
+    """The best candidates; of all C of them the scores before gamma, and how much of it each pays
+    (`PrototypeTable.familiarity`)."""
+
+    predictions: list[Prediction]
+    scores: F32
+    familiarity: F32
+
+    def nearest(self, gamma: float) -> float:
+        """The highest score after gamma."""
+        return float(scoring.calibrated_stacking(self.scores, self.familiarity, gamma).max())
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,7 @@ class Answer:
     inference_s: float  # with the wait for a lane
     score_s: float
     embedding: F32  # (D,)
+    known: bool | None  # None: nothing says from which score on
     window: Box | None = None  # of the second look, in pixels of the upright original
 
 
@@ -118,13 +133,13 @@ def rank(
     temperature: float,
     gamma: float,
     top_k: int,
-) -> list[Prediction]:
+) -> Ranking:
     """Score one embedding (D,) against the candidates; the best `top_k` after gamma, best first."""
     logits = _logits(embedding, table, positions, temperature)
-    is_seen = table.is_seen if positions is None else table.is_seen[positions]
+    familiarity = table.familiarity if positions is None else table.familiarity[positions]
     # Beyond this, gamma only takes digits from float32: one side has no probability left.
     limit = 2 / temperature + _NO_PROBABILITY
-    calibrated = scoring.calibrated_stacking(logits, is_seen, min(max(gamma, -limit), limit))
+    calibrated = scoring.calibrated_stacking(logits, familiarity, min(max(gamma, -limit), limit))
     probabilities = scoring.softmax(calibrated)
     predictions = []
     for index in scoring.top_k(calibrated, top_k):
@@ -138,7 +153,7 @@ def rank(
                 seen=item.seen,
             )
         )
-    return predictions
+    return Ranking(predictions, logits, familiarity)
 
 
 def _logits(
@@ -225,9 +240,9 @@ class Classify:
         embedded = time.perf_counter()
         manifest = generation.bundle.manifest
 
-        def score() -> tuple[list[Prediction], list[tuple[str, float]]]:
+        def score() -> tuple[list[Prediction], bool | None, list[tuple[str, float]]]:
             gamma = manifest.gamma if question.gamma is None else question.gamma
-            predictions = rank(
+            ranking = rank(
                 seen.embedding,
                 field.table,
                 field.positions,
@@ -235,14 +250,19 @@ class Classify:
                 gamma,
                 question.top_k,
             )
-            names = manifest.attributes.names
-            return predictions, strongest(seen.attributes, names, STRONGEST_ATTRIBUTES)
+            threshold = question.known_threshold
+            if threshold is None:
+                threshold = manifest.calibration.get("known_threshold")
+            # Under the bundle's own gamma: it is what the threshold was found with.
+            known = None if threshold is None else ranking.nearest(manifest.gamma) >= threshold
+            attributes = strongest(seen.attributes, manifest.attributes.names, STRONGEST_ATTRIBUTES)
+            return ranking.predictions, known, attributes
 
         if len(field.table) <= _SMALL:
-            predictions, attributes = score()
+            predictions, known, attributes = score()
         else:
             loop = asyncio.get_running_loop()
-            predictions, attributes = await loop.run_in_executor(self._workers, score)
+            predictions, known, attributes = await loop.run_in_executor(self._workers, score)
         return Answer(
             predictions=predictions,
             attributes=attributes,
@@ -250,6 +270,7 @@ class Classify:
             inference_s=embedded - started - seen.decode_s,
             score_s=time.perf_counter() - embedded,
             embedding=seen.embedding,
+            known=known,
             window=seen.window.box if seen.window else None,
         )
 

@@ -187,7 +187,7 @@ def _explanation(
         embedding,
         record.attributes,
         space.mean,
-        generation.backend.prototypes,
+        generation.registry.prototypes_of(record),
         manifest.temperature,
     )
     order = np.argsort(-np.abs(values), kind="stable")

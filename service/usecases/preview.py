@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import numpy as np
-
 from service.engine.generation import Generation
 from service.errors import BundleClassError
-from service.registry.records import ClassSummary, NewClass
+from service.registry.records import NewClass
+from service.registry.store import record_of
 from service.registry.table import PrototypeTable
 from service.usecases.classify import Answer, Classify, Field, Question, candidates
-from service.usecases.register_class import Draft, checked
+from service.usecases.register_class import Draft, Register
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +27,14 @@ class Previews:
     """The use case.
 
     Args:
-        workers: where the draft is checked and its prototype computed.
+        workers: where the draft's prototype is computed.
+        register: checks the draft.
         classify: ranks the image.
     """
 
-    def __init__(self, workers: Executor, classify: Classify) -> None:
+    def __init__(self, workers: Executor, register: Register, classify: Classify) -> None:
         self._workers = workers
+        self._register = register
         self._classify = classify
 
     async def preview(
@@ -52,28 +53,29 @@ class Previews:
             ServiceError, BatchError
         """
         table = await self._classify.table(generation, question.min_revision)
-        new, field = await asyncio.get_running_loop().run_in_executor(
-            self._workers, _field, generation, table, draft, question
+        new = await self._register.prepared(generation, draft)
+        field = await asyncio.get_running_loop().run_in_executor(
+            self._workers, _field, generation, table, new, question
         )
         answer = await self._classify.one(generation, field, image, question)
         return Preview(answer, new.class_id, field.table.revision)
 
 
 def _field(
-    generation: Generation, table: PrototypeTable, draft: Draft, question: Question
-) -> tuple[NewClass, Field]:
-    new = checked(draft, generation.space)
+    generation: Generation, table: PrototypeTable, new: NewClass, question: Question
+) -> Field:
     position = table.find(new.class_id)
     if position is not None and table.at(position).seen:
         raise BundleClassError(
             f"{new.class_id!r} is one of the bundle's own classes, which are read-only; "
             "choose another id"
         )
-    summary = ClassSummary(new.class_id, new.name, False, new.given, new.filled, table.revision)
-    row = generation.backend.prototypes(new.attributes.astype(np.float32)[None])[0]
+    made = generation.registry.prototypes
+    (row,) = made.of_sheets([new.attributes])
+    together = made.with_photographs(record_of(new, table.revision), row, lambda _: ())
     # In rows of its own: the registry's next class takes the place behind the table's last row.
-    together = table.copied().advance(table.revision, {new.class_id: (summary, row)})
-    return new, Field(together, candidates(together, _rivals(question, new), question.scope))
+    with_it = table.copied().advance(table.revision, {new.class_id: together})
+    return Field(with_it, candidates(with_it, _rivals(question, new), question.scope))
 
 
 def _rivals(question: Question, new: NewClass) -> Sequence[str] | None:

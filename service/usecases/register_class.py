@@ -4,17 +4,18 @@ import asyncio
 import json
 import unicodedata
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model.errors import SheetError
-from model.sheets import AttributeSpace, fill
+from model.sheets import AttributeSpace, FilledSheet, fill
 from service.engine.generation import Generation
-from service.errors import ServiceError, SheetRefused
-from service.registry.records import CLASS_ID, ClassSummary, NewClass
-from service.registry.store import class_exists, name_taken
+from service.errors import ServiceError, SheetRefused, UnknownClass
+from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
+from service.registry.store import class_exists, name_taken, unknown_class
+from service.usecases.photographs import with_photographs
 
 MAX_METADATA_BYTES = 16 * 1024
 _NAME_LENGTH = 200
@@ -29,37 +30,69 @@ class Draft:
     attributes: Any
     class_id: Any = None
     metadata: Any = None
+    like: Any = None  # the id of a class whose sheet it starts from
+    examples: Sequence[bytes] = ()  # image files
 
 
-def checked(draft: Draft, space: AttributeSpace, index: int | None = None) -> NewClass:
-    """A class that can be written.
+def _no_class(class_id: str) -> ClassRecord:
+    raise unknown_class(class_id)
+
+
+def checked(
+    draft: Draft,
+    space: AttributeSpace,
+    index: int | None = None,
+    find: Callable[[str], ClassRecord] = _no_class,
+) -> NewClass:
+    """A class that can be written, without its photographs.
+
+    Args:
+        find: id -> a class that is there, for `like`.
 
     Raises:
+        UnknownClass: there is no class that it should be like.
         SheetRefused: `name_invalid`, `class_id_invalid`, `metadata_invalid`, `metadata_too_large`,
-            or the code of what `model.sheets.fill` found.
+            `like_invalid`, or the code of what `model.sheets.fill` found.
     """
     try:
         class_id = str(uuid.uuid4()) if draft.class_id is None else _checked_id(draft.class_id)
         name = _checked_name(draft.name)
         metadata = {} if draft.metadata is None else _checked_metadata(draft.metadata)
-        sheet = fill(draft.attributes, space)
+        sheet = _sheet(draft, space, find)
+    except UnknownClass as error:
+        error.index = index
+        raise
     except SheetError as error:
         where = "" if index is None else f"classes[{index}]: "
         raise SheetRefused(error.code, where + str(error), index=index) from error
     return NewClass(class_id, name, sheet.values, sheet.given, sheet.filled, metadata)
 
 
-def checked_batch(drafts: Sequence[Draft], space: AttributeSpace) -> list[NewClass]:
+def _sheet(draft: Draft, space: AttributeSpace, find: Callable[[str], ClassRecord]) -> FilledSheet:
+    if draft.like is None:
+        return fill(draft.attributes, space)
+    if not isinstance(draft.like, str):
+        raise SheetError("like_invalid", f"like is a class's id, not {_shown(draft.like)}")
+    attributes = {} if draft.attributes is None else draft.attributes
+    return fill(attributes, space, find(draft.like).attributes)
+
+
+def checked_batch(
+    drafts: Sequence[Draft],
+    space: AttributeSpace,
+    find: Callable[[str], ClassRecord] = _no_class,
+) -> list[NewClass]:
     """Check each, and that no two are the same.
 
     Raises:
+        UnknownClass
         SheetRefused, ClassExists, NameTaken: with the index of the class.
     """
     result = []
     ids: set[str] = set()
     names: set[str] = set()
     for index, draft in enumerate(drafts):
-        item = checked(draft, space, index)
+        item = checked(draft, space, index, find)
         if item.class_id in ids:
             raise class_exists(item.class_id, index)
         if item.name in names:
@@ -84,23 +117,40 @@ class Register:
         Raises:
             ServiceError: with the index of the class that can't be registered, unless `single`.
         """
-        loop = asyncio.get_running_loop()
         registry = generation.registry
         try:
-            if single:
-                one = await loop.run_in_executor(
-                    self._workers, checked, drafts[0], generation.space
-                )
-                new = [one]
-            else:
-                new = await loop.run_in_executor(
-                    self._workers, checked_batch, drafts, generation.space
-                )
+            new = await self._prepared(generation, drafts, single)
             return await registry.call(lambda: registry.register(new))
         except ServiceError as error:
             if single:
                 error.index = None
             raise
+
+    async def prepared(self, generation: Generation, draft: Draft) -> NewClass:
+        """A class that can be written, with what the network sees in its photographs.
+
+        Raises:
+            ServiceError
+        """
+        try:
+            (new,) = await self._prepared(generation, [draft], single=True)
+        except ServiceError as error:
+            error.index = None
+            raise
+        return new
+
+    async def _prepared(
+        self, generation: Generation, drafts: Sequence[Draft], single: bool
+    ) -> list[NewClass]:
+        def check() -> list[NewClass]:
+            find = generation.registry.get
+            if single:
+                return [checked(drafts[0], generation.space, None, find)]
+            return checked_batch(drafts, generation.space, find)
+
+        new = await asyncio.get_running_loop().run_in_executor(self._workers, check)
+        files = [draft.examples for draft in drafts]
+        return await with_photographs(generation, self._workers, new, files)
 
     async def replace(
         self, generation: Generation, class_id: str, draft: Draft
@@ -116,9 +166,7 @@ class Register:
             raise SheetRefused(
                 "class_id_mismatch", "class_id in the body isn't the path's; leave it out"
             )
-        draft = Draft(draft.name, draft.attributes, class_id, draft.metadata)
-        loop = asyncio.get_running_loop()
-        new = await loop.run_in_executor(self._workers, checked, draft, generation.space)
+        new = await self.prepared(generation, replace(draft, class_id=class_id))
         return await registry.call(lambda: registry.replace(new))
 
     async def remove(self, generation: Generation, class_id: str) -> int:

@@ -37,7 +37,14 @@ def test_the_answer_has_the_shape_of_the_contract(
 ) -> None:
     answer = http.post("/classify", content=picture("Jay")).json()
 
-    assert answer.keys() == {"predictions", "attributes", "bundle", "revision", "timings_ms"}
+    assert answer.keys() == {
+        "predictions",
+        "known",
+        "attributes",
+        "bundle",
+        "revision",
+        "timings_ms",
+    }
     assert (answer["bundle"], isinstance(answer["revision"], int)) == ("fake", True)
     assert answer["timings_ms"].keys() == {"decode", "inference", "score", "total"}
     for item in answer["predictions"]:
@@ -375,7 +382,16 @@ def test_openapi_tells_every_way_to_send_an_image_and_every_problem(http: httpx.
         "application/json",
     }
     named = {parameter["name"] for parameter in operation["parameters"]}
-    assert named == {"top_k", "classes", "scope", "gamma", "min_revision", "box", "look"}
+    assert named == {
+        "top_k",
+        "classes",
+        "scope",
+        "gamma",
+        "min_revision",
+        "box",
+        "look",
+        "known_threshold",
+    }
     for status in ("400", "404", "408", "413", "415", "422", "500", "503"):
         content = operation["responses"][status]["content"]
         assert list(content) == ["application/problem+json"]

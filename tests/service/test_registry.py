@@ -11,7 +11,8 @@ from model.bundle import Bundle, BundleClass
 from model.runtime.base import F32
 from model.runtime.fake import FakeBackend
 from service.errors import BundleClassError, NameTaken, StoreUnavailable, UnknownClass
-from service.registry import registry as registries
+from service.registry import prototypes as made
+from service.registry.prototypes import Prototypes
 from service.registry.records import NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
@@ -25,10 +26,14 @@ def backend(bundle: Bundle) -> FakeBackend:
     return FakeBackend.of(bundle)
 
 
+def nothing(photographs: Sequence[bytes]) -> F32:
+    raise AssertionError("no class here has photographs")
+
+
 def registry_of(
     store: MemoryStore | SqlStore, bundle: Bundle, prototypes: Callable[[F32], F32]
 ) -> Registry:
-    registry = Registry(store, bundle.classes, prototypes)
+    registry = Registry(store, bundle.classes, Prototypes(prototypes, nothing))
     registry.load()
     return registry
 
@@ -166,7 +171,7 @@ def test_two_registries_on_one_database_follow_each_other(
 def test_prototypes_are_computed_in_chunks_and_only_for_what_is_new(
     bundle: Bundle, new_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registries, "PROTOTYPE_CHUNK", 4)
+    monkeypatch.setattr(made, "CHUNK", 4)
     backend = FakeBackend.of(bundle)
     sizes: list[int] = []
 
@@ -294,7 +299,7 @@ def test_a_bundle_without_classes_starts_empty(
     bundle: Bundle, backend: FakeBackend, new_class: Make, tmp_path: Path
 ) -> None:
     own: Sequence[BundleClass] = ()
-    registry = Registry(MemoryStore(), own, backend.prototypes)
+    registry = Registry(MemoryStore(), own, Prototypes(backend.prototypes, nothing))
     registry.load()
     assert len(registry.table) == 0
 

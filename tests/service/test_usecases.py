@@ -53,7 +53,7 @@ def test_ranks_are_those_of_the_formula_written_out(
     embedding /= np.linalg.norm(embedding)
     positions = None if chosen is None else np.array(sorted(chosen))
 
-    found = rank(embedding, table, positions, 0.1, gamma, top_k)
+    found = rank(embedding, table, positions, 0.1, gamma, top_k).predictions
 
     scores = {}
     for position, prototype in enumerate(table.prototypes):
@@ -88,7 +88,7 @@ def test_ranks_among_thousands_are_those_of_a_full_sort(scope: Scope, few: int) 
     embedding = prototypes[17]  # of a class that was removed
     chosen = candidates(table, None, scope)
 
-    found = rank(embedding, table, chosen, 0.2, 0.7, few)
+    found = rank(embedding, table, chosen, 0.2, 0.7, few).predictions
 
     scores = {
         key: float(row.astype(np.float64) @ embedding.astype(np.float64)) / 0.2

@@ -1,6 +1,6 @@
 """`/classes` and `/attributes`."""
 
-from service.http.examples.words import NEW_CLASS, REVISION, Example, Words
+from service.http.examples.words import IMAGE, NEW_CLASS, REVISION, Example, Words
 
 
 def of_classes(words: Words) -> dict[str, Example]:
@@ -20,6 +20,7 @@ def of_classes(words: Words) -> dict[str, Example]:
             "filled": 0,
             "revision": 0,
             "created_at": None,
+            "examples": 0,
         }
         for class_id, name in words.classes[:1]
     ]
@@ -66,6 +67,12 @@ def of_classes(words: Words) -> dict[str, Example]:
             bodies={
                 "by group, as people speak": {"class_id": NEW_CLASS, **by_group},
                 "several, by attribute": {"classes": several},
+                "like another class, with a photograph": {
+                    "name": "Like another one",
+                    "like": words.first,
+                    "attributes": words.by_group,
+                    "examples": [IMAGE],
+                },
             },
             answers={
                 "registered": made,

@@ -29,6 +29,7 @@ def of_images(words: Words) -> dict[str, Example]:
                 "min_revision": 0,
                 "box": "4,4,24,24",
                 "look": 2,
+                "known_threshold": 9.5,
             },
             bodies=images,
             answers={
@@ -49,6 +50,7 @@ def of_images(words: Words) -> dict[str, Example]:
                 "min_revision": 0,
                 "box": "4,4,24,24",
                 "look": 2,
+                "known_threshold": 9.5,
             },
             bodies={
                 "by group, as people speak": {

@@ -78,6 +78,7 @@ class Words:
         scores = zip(self.names, (96.4, 88.1), strict=False)
         return {
             "predictions": self.predictions(),
+            "known": True,
             "attributes": [{"name": name, "score": score} for name, score in scores],
         }
 
@@ -91,6 +92,7 @@ class Words:
             "filled": self.count - self.given,
             "revision": REVISION,
             "created_at": "2026-01-31T12:00:00.000000Z",
+            "examples": 0,
         }
 
     def lookalike(self) -> dict[str, Any]:

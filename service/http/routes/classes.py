@@ -36,7 +36,14 @@ MAX_NEIGHBOURS = 100
 
 ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
 
-_WRITTEN = (faults.JSON_BODY, faults.SHEET, faults.BUNDLE_CLASS, faults.STORE)
+_WRITTEN = (
+    faults.JSON_BODY,
+    faults.SHEET,
+    faults.EXAMPLES,
+    faults.UNKNOWN_CLASS,
+    faults.BUNDLE_CLASS,
+    faults.STORE,
+)
 _OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
 _CREATED = {
     "headers": {
@@ -162,6 +169,10 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
     takes the seen classes' mean. `given` and `filled` count both. Without a `class_id` the class
     gets a UUID.
 
+    With `like` the sheet starts from another class's, and `attributes` name what differs. With
+    `examples`, photographs of the class, the prototype is of sheet and photographs together, and
+    the class pays its share of `gamma`, as a seen one does.
+
     `warnings` name classes that are nearly the same as another one by their sheets: images will
     hardly tell them apart. What is wrong with one class of several has its place as `index`.
     """
@@ -184,15 +195,13 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
     "/classes/{class_id}",
     summary="Replace a class",
     response_model=Replaced,
-    responses=documented(
-        *_WRITTEN, faults.NAME_TAKEN, faults.UNKNOWN_CLASS, faults.CLASS_ID_MISMATCH
-    ),
+    responses=documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH),
     openapi_extra=_body(NewClassBody),
 )
 async def replace_class(class_id: ClassId, request: Request, service: ServiceDep) -> Response:
-    """Put another sheet, name and metadata in place of a registered class's.
+    """Put another sheet, name, metadata and photographs in place of a registered class's.
 
-    All three are replaced: what the body leaves out is not kept. The bundle's own classes can't be.
+    All of it is replaced: what the body leaves out is not kept. The bundle's own classes can't be.
     """
     generation = service.admitting()
     with service.write_permits.hold():
@@ -249,6 +258,7 @@ def _shown(item: ClassSummary) -> dict[str, Any]:
         "filled": item.filled,
         "revision": item.revision,
         "created_at": item.created_at,
+        "examples": item.examples,
     }
 
 
@@ -270,7 +280,7 @@ def _drafts(body: bytes) -> tuple[list[Draft], bool]:
     single = not (isinstance(data, dict) and "classes" in data)
     if single:
         return [_checked(data)], True
-    return [_as_draft(item) for item in parse_classes(data)], False
+    return [_as_draft(item, index) for index, item in enumerate(parse_classes(data))], False
 
 
 def draft_of(body: bytes) -> Draft:
@@ -282,5 +292,11 @@ def _checked(data: Any) -> Draft:
     return _as_draft(parse_class(data))
 
 
-def _as_draft(item: NewClassBody) -> Draft:
-    return Draft(item.name, item.attributes, item.class_id, item.metadata)
+def _as_draft(item: NewClassBody, index: int | None = None) -> Draft:
+    files = [bodies.base64_image(photograph) for photograph in item.examples]
+    for place, file in enumerate(files):
+        if isinstance(file, RequestError):
+            detail = f"examples[{place}]: {file.detail}"
+            raise RequestError(file.status, file.code, detail, index=index) from file
+    examples = tuple(file for file in files if isinstance(file, bytes))
+    return Draft(item.name, item.attributes, item.class_id, item.metadata, item.like, examples)

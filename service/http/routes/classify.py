@@ -74,9 +74,10 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
         curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/classify
 
     `score` is the logit of a class, before `gamma`; `probability` comes after it, over the
-    candidates, which `scope` and `classes` narrow. `attributes` are those that the image shows
-    most, on the sheet's scale. `revision` says which state of the registry was asked: a client that
-    sends the revision of its own write as `min_revision` finds its class on any replica.
+    candidates, which `scope` and `classes` narrow. `known` is false where even the best candidate
+    is too far away: the image is probably of none of them. `attributes` are those that the image
+    shows most, on the sheet's scale. `revision` says which state of the registry was asked: who
+    sends the revision of their own write as `min_revision` finds their class on any replica.
     """
     started = time.perf_counter()
     settings = service.settings
@@ -186,7 +187,11 @@ def result_of(result: Answer | ImageError | RequestError) -> dict[str, Any]:
         for item in result.predictions
     ]
     attributes = [{"name": name, "score": score} for name, score in result.attributes]
-    content: dict[str, Any] = {"predictions": predictions, "attributes": attributes}
+    content: dict[str, Any] = {
+        "predictions": predictions,
+        "known": result.known,
+        "attributes": attributes,
+    }
     if result.window is not None:
         content |= {"looks": 2, "window": result.window}
     return content
