@@ -4,7 +4,7 @@ import { boxQuery, call, isAbort, sendImage } from "./api.js";
 import { byId, later } from "./dom.js";
 import { draft } from "./draft.js";
 import { emit, on, state } from "./state.js";
-import { sayProblem } from "./stage.js";
+import { sayProblem, setBusy } from "./stage.js";
 
 const MOST = 1000; // classes of a ranking: enough to find a draft's place in most services
 const PREVIEW_AFTER_MS = 150;
@@ -28,7 +28,7 @@ async function classify() {
   ranking = new AbortController();
   const { signal } = ranking;
   state.ranking = null;
-  byId("stage").classList.add("busy");
+  setBusy(true);
   try {
     const found = await sendImage("classify", state.image.file, { query: question(), signal });
     state.ranking = found;
@@ -37,7 +37,7 @@ async function classify() {
     if (isAbort(error)) return;
     sayProblem(error.message);
   }
-  byId("stage").classList.remove("busy");
+  setBusy(false);
   emit("ranking", state.ranking);
 }
 

@@ -26,6 +26,11 @@ export async function open(file) {
   emit("image", opened);
 }
 
+// A line that runs over the photograph while something is asked about it.
+export function setBusy(isBusy) {
+  byId("stage").classList.toggle("busy", isBusy);
+}
+
 export function sayProblem(words) {
   tell(byId("image-problem"), words);
 }

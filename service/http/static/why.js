@@ -4,6 +4,7 @@ import { boxQuery, isAbort, sendImage } from "./api.js";
 import { byId, download, icon, make, show, styled } from "./dom.js";
 import * as heat from "./heat.js";
 import { notice } from "./notices.js";
+import { setBusy } from "./stage.js";
 import { emit, on, state } from "./state.js";
 import { choose } from "./tabs.js";
 import { attributeWords, score, short, signed } from "./words.js";
@@ -50,6 +51,7 @@ async function explain(chosen) {
   show(byId("why-empty"), false);
   show(byId("why"), true);
   byId("why").setAttribute("aria-busy", "true");
+  setBusy(true);
   try {
     const query = { class_id: chosen.class_id, box: boxQuery(state.box) };
     const answer = await sendImage("explain", state.image.file, { query, signal });
@@ -65,6 +67,7 @@ async function explain(chosen) {
     byId("why").replaceChildren(make("p", { class: "problem", role: "alert" }, error.message));
   }
   byId("why").removeAttribute("aria-busy");
+  setBusy(false);
 }
 
 function paint() {
