@@ -40,6 +40,9 @@ COMMANDS = {
     "explain": Command("umzero.commands.explain", "Tell why a class scores as it does."),
     "train": Command("model.commands.training", "Train a bundle on photographs and attributes."),
     "evaluate": Command("model.commands.training", "Score a bundle: CZSL, U, S and H."),
+    "calibrate": Command(
+        "model.commands.training", "Decide anew what validation decides of a bundle."
+    ),
     "ablate": Command(
         "model.commands.training", "Compare UMZero with itself less one part, in folds."
     ),

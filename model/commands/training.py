@@ -54,9 +54,9 @@ def train(
     from model.data.read import read
     from model.training.memory import keep_freed_memory
     from model.training.recipes import recipe as find_recipe
-    from model.training.run import TrainingRun
     from model.training.run import train as start
     from model.training.tables import print_scores
+    from model.training.training_run import TrainingRun
 
     console = Console(stderr=True)
     config = find_recipe(recipe, seed, hga, mim, contrastive)
@@ -87,6 +87,30 @@ def train(
         print(json.dumps(told | {"scores": bundle.manifest.scores}))
     elif bundle.manifest.scores:
         print_scores(bundle.manifest.scores)
+
+
+def calibrate(
+    recipe: Annotated[str, typer.Argument(help="as for train")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="the bundle's folder")],
+    seed: Annotated[int, typer.Option(help="as for train")] = 0,
+    runs: Annotated[Path, typer.Option(help="caches and resumable states")] = Path("runs"),
+    as_json: JsonOption = False,
+) -> None:
+    """Decide anew what validation classes decide of a trained bundle: `known`, photographs."""
+    from model.data.read import read
+    from model.training.memory import keep_freed_memory
+    from model.training.recipes import recipe as find_recipe
+    from model.training.run import calibrate_again
+    from model.training.training_run import TrainingRun
+
+    console = Console(stderr=True)
+    keep_freed_memory()
+    config = find_recipe(recipe, seed)
+    run = TrainingRun(config, read(data), out, runs, "", bar(console), console.print)
+    bundle = calibrate_again(run)
+    told = bundle.manifest.calibration
+    print(json.dumps(told) if as_json else f"{bundle.path}: {told}")
 
 
 def evaluate(
@@ -162,9 +186,9 @@ def ablate(
     from model.training.ablation_picture import draw
     from model.training.memory import keep_freed_memory
     from model.training.recipes import recipe as find_recipe
-    from model.training.run import attribute_space
     from model.training.systems import SYSTEMS
     from model.training.tables import print_ablation
+    from model.training.training_run import attribute_space
 
     systems = [name.strip() for name in only.split(",") if name.strip()] or list(SYSTEMS)
     if unknown := [name for name in systems if name not in KNOWN]:

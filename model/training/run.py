@@ -5,44 +5,39 @@ attribute head -> safetensors, ONNX, parity -> one scoring of the test images ->
 Killed at any moment, the same command goes on from the last finished step.
 """
 
-import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import numpy as np
+import torch
 
 from model import bundle as bundles
 from model.bundle import Bundle, BundleClass, Manifest
 from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
-from model.errors import DatasetError
+from model.export import parity as parities
 from model.export.onnx import export
-from model.export.parity import Parity, check
+from model.export.parity import Parity
 from model.nn.umzero import UMZero
 from model.runtime.base import F32, U8
 from model.runtime.torch_backend import WEIGHTS
-from model.sheets import AttributeSpace
+from model.training.calibration import Calibration, calibrate
 from model.training.checkpoint import save_network
-from model.training.config import TrainingConfig
 from model.training.evaluate import Evaluation, evaluate
 from model.training.events import Events
-from model.training.features import FeatureStore, Progress, cache_key, extract
+from model.training.features import FeatureStore, extract
 from model.training.heads import (
     GlobalHead,
     fit_attribute_head,
-    fresh_network,
     training_set,
 )
 from model.training.history import read_history
 from model.training.loop import train_mim
 from model.training.report import RunReport
-from model.training.selection import Choice, choose
+from model.training.selection import Choice, choose, embedding_of, validation_task
+from model.training.training_run import TrainingRun, check
 
 log = logging.getLogger(__name__)
 
@@ -50,62 +45,6 @@ PARITY_IMAGES = 16
 # Resumable states of MIM's two trainings.
 CHOOSING = "validation.safetensors"
 FINAL = "final.safetensors"
-
-Bar = Callable[[str], AbstractContextManager[Progress]]  # a title -> a progress bar
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingRun:
-    """What a run needs to know.
-
-    Attributes:
-        out: where the bundle goes.
-        runs: the folder for caches and resumable states.
-        command: what measures the scores, for the manifest.
-        bar, report: progress, for people.
-    """
-
-    config: TrainingConfig
-    data: ZeroShotData
-    out: Path
-    runs: Path
-    command: str
-    bar: Bar
-    report: Report
-
-    @cached_property
-    def space(self) -> AttributeSpace:
-        return attribute_space(self.data)
-
-    @cached_property
-    def folder(self) -> Path:
-        """This run's own states: another configuration or another image means another folder."""
-        digest = hashlib.sha256(cache_key(self.config.model, self.data).encode())
-        digest.update(repr(self.config).encode())
-        digest.update(self.data.class_attributes.tobytes())
-        splits = (self.data.seen, self.data.validation, self.data.train.tolist())
-        digest.update(repr(splits).encode())
-        return self.runs / f"{self.out.name}-{digest.hexdigest()[:12]}"
-
-    @property
-    def page(self) -> Path:
-        """Where the report goes."""
-        return self.folder / "report.html"
-
-    def forget(self) -> None:
-        """Drop this run's states, and with them its report; the features stay, other runs have
-        the same."""
-        if self.folder.exists():
-            # Killed halfway, a part of the states must not look like all of them.
-            dropped = self.folder.with_name(f"{self.folder.name}.dropped")
-            shutil.rmtree(dropped, ignore_errors=True)
-            self.folder.rename(dropped)
-            shutil.rmtree(dropped)
-
-    def network(self, classes: int) -> UMZero:
-        """See `heads.fresh_network`."""
-        return fresh_network(self.config.model, self.space, classes, self.config.seed)
 
 
 def train(run: TrainingRun) -> Bundle:
@@ -115,7 +54,7 @@ def train(run: TrainingRun) -> Bundle:
         DatasetError: too few classes or images.
         ParityError: the exported graphs differ from the network; no bundle is written.
     """
-    _check(run.data)
+    check(run.data)
     run.folder.mkdir(parents=True, exist_ok=True)
     events = Events(run.folder / "events", run.report)
     with run.bar("features") as progress:
@@ -123,30 +62,52 @@ def train(run: TrainingRun) -> Bundle:
         store = extract(network, run.data, run.runs, progress)
     choice = _choice(run, store, events)
     run.report(f"chosen: {choice}")
+    calibration = _calibration(run, choice)
     _fit(run, network, store, choice, events)
-    bundle, evaluation = _write(run, network, choice)
+    bundle, evaluation = _write(run, network, choice, calibration)
     histories = (read_history(run.folder / name) for name in (CHOOSING, FINAL))
     RunReport(bundle, evaluation, *histories).write(run.page)
     return bundle
 
 
-def attribute_space(data: ZeroShotData) -> AttributeSpace:
-    """The data's attributes, one token a group, with the seen classes' mean sheet."""
-    groups = {group: i for i, group in enumerate(dict.fromkeys(data.attribute_groups))}
-    return AttributeSpace(
-        names=data.attribute_names,
-        groups=data.attribute_groups,
-        tokens=tuple(groups[group] for group in data.attribute_groups),
-        minimum=data.minimum,
-        maximum=data.maximum,
-        mean=data.class_attributes[list(data.seen)].mean(axis=0).astype(np.float32),
-    )
+def calibrate_again(run: TrainingRun) -> Bundle:
+    """Decide the manifest's `calibration` anew, for the bundle `run.out`, without training it.
+
+    Raises:
+        DatasetError: too few classes or images.
+        WeightsError: no bundle there.
+    """
+    check(run.data)
+    bundle = bundles.read(run.out)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with run.bar("features") as progress:
+        network = run.network(len(run.data.seen))
+        store = extract(network, run.data, run.runs, progress)
+    choice = _choice(run, store, Events(run.folder / "events", run.report))
+    calibration = _calibration(run, choice)
+    manifest = replace(bundle.manifest, calibration=calibration.to_json())
+    return bundles.write(run.out, manifest, bundle.classes)
+
+
+def _calibration(run: TrainingRun, choice: Choice) -> Calibration:
+    """On what `choose` embedded, by the prototypes that it used."""
+    task = validation_task(run.data)
+    embedding = embedding_of(choice, run.folder)
+    assert embedding is not None  # `_choice` sees to that
+    unit = run.network(len(task.trained)).prototype_unit
+    sheets = torch.from_numpy(run.data.class_attributes)
+    unit.start_from_classes(sheets[list(task.trained)])
+    prototypes: F32 = unit(sheets[list(task.classes)]).detach().numpy()
+    return calibrate(embedding, prototypes, task, choice.gamma, choice.temperature)
 
 
 def _choice(run: TrainingRun, store: FeatureStore, events: Events) -> Choice:
     decided = run.folder / "choice.json"
     if decided.is_file():
-        return Choice(**json.loads(decided.read_text()))
+        choice = Choice(**json.loads(decided.read_text()))
+        if embedding_of(choice, run.folder) is not None:
+            return choice
+        (run.folder / CHOOSING).unlink(missing_ok=True)
     network = run.network(len(run.data.seen) - len(run.data.validation))
     with events.of("validation") as watch:
         choice = choose(network, run.data, store, run.config, run.folder, run.report, watch)
@@ -180,17 +141,19 @@ def _fit(
     fit_attribute_head(network, training)
 
 
-def _write(run: TrainingRun, network: UMZero, choice: Choice) -> tuple[Bundle, Evaluation | None]:
+def _write(
+    run: TrainingRun, network: UMZero, choice: Choice, calibration: Calibration
+) -> tuple[Bundle, Evaluation | None]:
     """Build the bundle beside its place, check it, score it, and only then put it there."""
     new = run.folder / "bundle"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     save_network(network, new / WEIGHTS)
     export(network, new)
-    parity = check(network, new, *parity_inputs(network, run.data))
+    parity = parities.check(network, new, *parity_inputs(network, run.data))
     run.report(f"ONNX equals torch: {parity}")
 
-    manifest = _manifest(run, network, choice, parity)
+    manifest = _manifest(run, network, choice, calibration, parity)
     data = run.data
     classes = tuple(
         BundleClass(data.class_names[c], data.display_names[c], tuple(data.class_attributes[c]))
@@ -208,7 +171,9 @@ def _write(run: TrainingRun, network: UMZero, choice: Choice) -> tuple[Bundle, E
     return bundles.read(run.out), evaluation
 
 
-def _manifest(run: TrainingRun, network: UMZero, choice: Choice, parity: Parity) -> Manifest:
+def _manifest(
+    run: TrainingRun, network: UMZero, choice: Choice, calibration: Calibration, parity: Parity
+) -> Manifest:
     return Manifest(
         name=run.out.name,
         network=network.config.to_json(),
@@ -228,6 +193,7 @@ def _manifest(run: TrainingRun, network: UMZero, choice: Choice, parity: Parity)
             "parity": asdict(parity),
         },
         licence=run.config.licence,
+        calibration=calibration.to_json(),
     )
 
 
@@ -238,13 +204,3 @@ def parity_inputs(network: UMZero, data: ZeroShotData) -> tuple[U8, F32]:
     dataset = ImageDataset([data.images[i] for i in chosen], size)
     images = np.stack([dataset[i].numpy() for i in range(len(dataset))])
     return images, data.class_attributes
-
-
-def _check(data: ZeroShotData) -> None:
-    problems = []
-    if len(data.seen) - len(data.validation) < 3:
-        problems.append(f"{len(data.seen) - len(data.validation)} classes to train on, at least 3")
-    if len(data.validation) < 2:
-        problems.append(f"{len(data.validation)} validation classes, at least 2")
-    if problems:
-        raise DatasetError(f"{data.name} is too small to train on", tuple(problems))

@@ -38,6 +38,8 @@ LEAST_WEIGHT = 0.7
 HELD_OUT = 5  # one in so many training images of each class stands for the test-seen images
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.01, 0.3, 25))
 
+_EMBEDDED = "validation-{}.npy"  # by the global head, and by MIM after each epoch
+
 Report = Callable[[str], None]
 
 
@@ -138,17 +140,21 @@ def choose(
     best = max(candidates, key=lambda choice: choice.merit)
     report(f"closed form: {best}")
     if network.mim is None:
+        head.fit(best.image_ridge, best.class_ridge)
+        np.save(folder / _EMBEDDED.format(0), global_embedding(network, scored).numpy())
         return best
 
     ridges = (best.image_ridge, best.class_ridge)
     head.fit(*ridges)
     whole = global_embedding(network, scored)
+    np.save(folder / _EMBEDDED.format(0), whole.numpy())
     network.mim.scale_visual_tokens(training.features.maps)
 
     weights = [w for w in config.mim.weights if w >= LEAST_WEIGHT] or config.mim.weights
 
     def after_epoch(epoch: int, loss: float) -> list[dict[str, float]]:
         local = mim_embedding(network, scored)
+        np.save(folder / _EMBEDDED.format(epoch), local.numpy())
         choices = [
             replace(
                 _score(normalize(whole + weight * local, dim=-1) @ prototypes.T, task, *ridges),
@@ -176,6 +182,20 @@ def choose(
         watch,
     )
     return settled([Choice(**choice) for record in records for choice in record])
+
+
+def embedding_of(choice: Choice, folder: Path) -> F32 | None:
+    """(N, D), what `choose` embedded the validation task's images as, with what it chose; None if
+    the folder lacks it."""
+    parts = [folder / _EMBEDDED.format(epoch) for epoch in {0, choice.epochs}]
+    if not all(part.is_file() for part in parts):
+        return None
+    whole = torch.from_numpy(np.load(folder / _EMBEDDED.format(0)))
+    if choice.epochs:
+        local = torch.from_numpy(np.load(folder / _EMBEDDED.format(choice.epochs)))
+        whole = normalize(whole + choice.mim_weight * local, dim=-1)
+    result: F32 = whole.numpy()
+    return result
 
 
 def settled(candidates: Sequence[Choice]) -> Choice:

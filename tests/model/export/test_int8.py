@@ -20,8 +20,9 @@ from model.runtime.onnx_backend import OnnxBackend
 from model.training.baseline import Scores
 from model.training.config import TrainingConfig
 from model.training.features import Progress, extract
-from model.training.run import TrainingRun, train
+from model.training.run import train
 from model.training.selection import choose, validation_task
+from model.training.training_run import TrainingRun
 
 pytest.importorskip("onnx", reason="needs the package onnx to write graphs")
 

@@ -14,6 +14,7 @@ from model.training.config import TrainingConfig
 from model.training.features import Progress
 from model.training.history import read_history
 from model.training.selection import LEAST_WEIGHT, out_of_patience
+from model.training.training_run import TrainingRun
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_choice_that_does_not_improve_stops_and_is_the_same_when_it_is_asked_a
     # Nothing moves, so no epoch is better than the first.
     mim = replace(small_config.mim, epochs=4, patience=1, learning_rate=0.0, weight_decay=0.0)
     told: list[str] = []
-    training = run.TrainingRun(
+    training = TrainingRun(
         replace(small_config, mim=mim),
         read(shapes_dir),
         tmp_path / "shapes",

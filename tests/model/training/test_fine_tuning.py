@@ -15,8 +15,8 @@ from model.training.features import FeatureStore, extract
 from model.training.fine_tuning import FineTuning, features_of, fine_tune
 from model.training.folds import folds
 from model.training.heads import GlobalHead, fresh_network, training_set
-from model.training.run import attribute_space
 from model.training.systems import Fold
+from model.training.training_run import attribute_space
 from model.training.tuned_systems import TUNED
 
 CONFIG = FineTuning("block10", epochs=2, learning_rate=1e-3, batch_size=16)

@@ -20,8 +20,8 @@ from model.training.folds import (
     folds,
     paired_difference,
 )
-from model.training.run import attribute_space
 from model.training.selection import ValidationTask
+from model.training.training_run import attribute_space
 
 
 @pytest.fixture(scope="module")

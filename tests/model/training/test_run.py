@@ -24,6 +24,7 @@ from model.training.config import TrainingConfig
 from model.training.evaluate import evaluate
 from model.training.features import Progress, extract
 from model.training.selection import validation_task
+from model.training.training_run import TrainingRun
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def quiet(title: str) -> Iterator[Progress]:
 
 def train(config: TrainingConfig, data: ZeroShotData, folder: Path) -> bundles.Bundle:
     return run.train(
-        run.TrainingRun(config, data, folder / "shapes", folder / "runs", "a test", quiet, print)
+        TrainingRun(config, data, folder / "shapes", folder / "runs", "a test", quiet, print)
     )
 
 
@@ -261,3 +262,29 @@ def test_the_choice_is_kept_and_not_made_twice_and_the_unseen_classes_are_scored
     assert again.manifest.files == bundle.manifest.files
     assert json.loads((again.path / "manifest.json").read_text())["scores"]
     assert len(scored) == 1
+
+
+def test_calibrating_again_decides_the_same_and_touches_nothing_else(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+) -> None:
+    bundle, _ = trained
+    calibration = bundle.manifest.calibration
+    assert calibration.keys() == {
+        "known_threshold",
+        "false_alarms",
+        "sheet_counts",
+        "photographs",
+    }
+    copy = tmp_path / "shapes"
+    shutil.copytree(bundle.path, copy)
+    bundles.write(copy, replace(bundle.manifest, calibration={}), bundle.classes)
+    # Without what the training left behind: it chooses again, and comes to the same.
+    again = run.calibrate_again(
+        TrainingRun(small_config, data, copy, tmp_path / "runs", "", quiet, print)
+    )
+    assert again.manifest.calibration == pytest.approx(calibration)
+    assert again.manifest.files == bundle.manifest.files
+    assert again.manifest.scores == bundle.manifest.scores

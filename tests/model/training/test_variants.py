@@ -10,8 +10,8 @@ from model.data.read import read
 from model.data.types import ZeroShotData
 from model.training.config import TrainingConfig
 from model.training.folds import folds
-from model.training.run import attribute_space
 from model.training.systems import SYSTEMS, Fold
+from model.training.training_run import attribute_space
 from model.training.variants import VARIANTS
 
 CLOSED_FORM = [name for name in VARIANTS if name.startswith("closed form")]
