@@ -12,6 +12,8 @@ from umzero import cli
 
 Words = tuple[str, ...]
 
+_SETTINGS = "Its options are the [settings](settings.md).\n"
+
 
 def page() -> str:
     parts = [
@@ -24,7 +26,7 @@ def page() -> str:
         parts += [
             f"## umzero {' '.join(words)}\n",
             " ".join(command.help.split()) + "\n",
-            table(("", "value", "default", ""), rows),
+            _SETTINGS if words == ("serve",) else table(("", "value", "default", ""), rows),
         ]
     return "\n".join(parts)
 

@@ -17,7 +17,7 @@ _HEAD = re.compile(r'^(?P<language>\w*)(?: +title="(?P<title>[^"]*)")?$')
 _SERVES = re.compile(r"(?:UMZERO_\w+=\S+ )*umzero serve[^|&;]*$")
 REQUEST = "request"
 PRINTED = "it prints"
-_NOT_RUN = "not run here: "
+_NOT_RUN = "untested: "
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """`make docs`: the site is built, leads nowhere that isn't there, and asks no other host."""
 
-import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -45,26 +45,23 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built in a copy, as `make docs` does it."""
+    """The site that `make docs` builds, in a copy."""
     root = tmp_path_factory.mktemp("site")
-    for name in ("docs", "mkdocs.yml"):
+    for name in ("docs", "mkdocs.yml", "Makefile"):
         subprocess.run(["cp", "-r", str(REPOSITORY / name), str(root)], check=True)
     # What the pages are made from stays where it is.
     for name in ("umzero", "service", "model", "weights"):
         (root / name).symlink_to(REPOSITORY / name)
-    target = (REPOSITORY / "Makefile").read_text()
-    recipes = re.findall(r"^docs(?:-pages)?:.*\n\t(.*)$", target, re.M)
-    for recipe in reversed(recipes):
-        program, *words = recipe.replace("$(BIN)/", "").split()
-        done = subprocess.run(
-            [program, *words],
-            cwd=root,
-            env=variables() | {"PYTHONPATH": os.pathsep.join((str(root), str(REPOSITORY)))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    programs = f"BIN={Path(sys.executable).parent}"
+    done = subprocess.run(
+        ["make", "--old-file", ".venv/.installed", programs, "docs"],
+        cwd=root,
+        env=variables() | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     return root / "build" / "site"
 
 
