@@ -1,4 +1,5 @@
 # serve: a running service.  test: the whole suite.  check: lint, formatting, types, import table.
+# docs: the site, in build/site.  docs-serve: the site, at http://127.0.0.1:8080 while it is written.
 # bench: UMZero beside other ways to serve the same bundle.  screenshots: of the playground.
 # Needs make, git, and Python >= 3.11 with its venv; everything else is installed into .venv*.
 
@@ -15,11 +16,12 @@ TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",.*/\1/p' pyproject.toml)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench screenshots clean
+.PHONY: help serve test check format docs docs-serve docs-pages bench screenshots clean
 
 help:
 	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
 	@echo "make test [ARGS='-k batcher']"
+	@echo "make docs | docs-serve"
 	@echo "make bench [ARGS='--rounds 1 --only umzero mosec']"
 	@echo "make check | format | screenshots | clean"
 
@@ -39,6 +41,16 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: docs-pages
+	$(BIN)/zensical build --clean --strict
+
+docs-serve: docs-pages
+	$(BIN)/zensical serve --dev-addr 127.0.0.1:8080
+
+# The pages that are made from the program: HTTP, commands, settings, metrics.
+docs-pages: .venv/.installed
+	$(BIN)/python -m docs.generate
+
 # Each system gets an environment of its own beside this one, from bench/environments.py.
 bench: .venv-bench/bench/.installed
 	.venv-bench/bench/bin/python bench/run.py $(ARGS)
@@ -48,7 +60,7 @@ screenshots: .venv/.installed
 	$(BIN)/python bench/screenshots.py
 
 clean:
-	rm -rf .venv .venv-serve .venv-bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-serve .venv-bench build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find umzero service model tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed, not editable: what is served is what a user's `pip install .` gives.
