@@ -140,7 +140,8 @@ def build(
                 settings.decode_threads or cpus,
             ),
             max_batch=plan.max_batch,
-            capacity=settings.queue_capacity * IMAGES_AT_ONCE,
+            # As much again for the photographs of classes: they have permits of their own.
+            capacity=2 * settings.queue_capacity * IMAGES_AT_ONCE,
             lanes=plan.lanes,
             observer=rate,
             embedded=metrics.batch_embedded,
@@ -148,7 +149,7 @@ def build(
         registry=Registry(store, bundle.classes, prototypes_of(bundle, backend)),
     )
     workers = ThreadPoolExecutor(max(2, cpus), "worker")
-    classify, register = Classify(workers, metrics), Register(workers)
+    classify, register = Classify(workers, metrics), Register(workers, settings.max_image_bytes)
     service = Service(
         settings=settings,
         metrics=metrics,
