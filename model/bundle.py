@@ -204,6 +204,7 @@ def _manifest_to_json(manifest: Manifest, files: dict[str, str]) -> dict[str, An
         "training": manifest.training,
         "licence": manifest.licence,
         **({"int8": manifest.int8} if manifest.int8 else {}),
+        **({"calibration": manifest.calibration} if manifest.calibration else {}),
         "files": files,
         "attributes": {
             "names": list(space.names),
@@ -242,5 +243,6 @@ def _manifest_from_json(data: dict[str, Any]) -> Manifest:
         training=data["training"],
         licence=data["licence"],
         int8=data.get("int8", {}),
+        calibration=data.get("calibration", {}),
         files=data["files"],
     )
