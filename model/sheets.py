@@ -56,7 +56,7 @@ class FilledSheet:
     """A complete sheet; `given` + `filled` = A.
 
     `given` counts the attributes of every group that was mentioned, `filled` those that took the
-    seen classes' mean.
+    seen classes' mean. Of a sheet with a base, `given` are those that it sets itself.
     """
 
     values: F64  # (A,), as they were given
@@ -117,7 +117,7 @@ def _fill_by_name(
     chosen: set[str] = set()
     for key, value in sheet.items():
         entries = _entries(key, value, space)
-        if key not in space.index or len(entries) != 1 or entries[0][0] != space.index[key]:
+        if isinstance(value, Sequence):
             chosen.add(key)
         for position, number in entries:
             if position in numbers:

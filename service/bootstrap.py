@@ -5,15 +5,13 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from model import bundle as bundles
-from model import photographs
 from model.bundle import Bundle
-from model.runtime.base import F32, Backend
+from model.runtime.base import Backend
 from model.runtime.load import load
 from service.engine.admission import Permits
 from service.engine.cpus import available_cpus
@@ -25,7 +23,7 @@ from service.engine.plan import Asked, Plan, choose
 from service.engine.rate import ServiceRate
 from service.errors import ConfigurationError, NotReady
 from service.metrics import Metrics, Reading
-from service.registry.prototypes import Prototypes
+from service.registry.prototypes import prototypes_of
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
@@ -142,7 +140,8 @@ def build(
                 settings.decode_threads or cpus,
             ),
             max_batch=plan.max_batch,
-            capacity=settings.queue_capacity * IMAGES_AT_ONCE,
+            # As much again for the photographs of classes: they have permits of their own.
+            capacity=2 * settings.queue_capacity * IMAGES_AT_ONCE,
             lanes=plan.lanes,
             observer=rate,
             embedded=metrics.batch_embedded,
@@ -150,7 +149,7 @@ def build(
         registry=Registry(store, bundle.classes, prototypes_of(bundle, backend)),
     )
     workers = ThreadPoolExecutor(max(2, cpus), "worker")
-    classify, register = Classify(workers, metrics), Register(workers)
+    classify, register = Classify(workers, metrics), Register(workers, settings.max_image_bytes)
     service = Service(
         settings=settings,
         metrics=metrics,
@@ -167,17 +166,6 @@ def build(
     metrics.describe(version(), bundle.name, backend.info.name, backend.info.precision)
     metrics.watch(lambda: _reading(service))
     return service
-
-
-def prototypes_of(bundle: Bundle, backend: Backend) -> Prototypes:
-    """How the registry's classes get what they are compared by."""
-    size = bundle.manifest.input_size
-
-    def mean_of(stored: Sequence[bytes]) -> F32:
-        return photographs.mean_of(backend.embed(photographs.decoded(stored, size)).embedding)
-
-    sheet_counts = bundle.manifest.calibration.get("sheet_counts", photographs.SHEET_COUNTS)
-    return Prototypes(backend.prototypes, mean_of, bundle.sha256, float(sheet_counts))
 
 
 def attribute_space(bundle: Bundle) -> str:

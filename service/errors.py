@@ -28,6 +28,11 @@ class ServiceError(Exception):
         return {} if self.index is None else {"index": self.index}
 
 
+def image_status(code: str) -> int:
+    """The status of a `model.errors.ImageError` with this code."""
+    return 413 if code == "image_too_large" else 422
+
+
 class ConfigurationError(ServiceError):
     """The service can't start like this."""
 

@@ -1,22 +1,23 @@
 """`Classifier`: a bundle in this process, without HTTP."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from model import bundle as bundles
-from model import heatmap, preprocess
+from model import heatmap, photographs, preprocess
 from model import look as looking
 from model.errors import ConfigError, SheetError
 from model.preprocess import Box
-from model.runtime.base import F64, Backend, Embedded
+from model.runtime.base import F64, U8, Backend, Embedded
 from model.runtime.load import load
-from model.sheets import fill
+from model.sheets import AttributeSpace, fill
 from service.errors import UnknownClass
-from service.registry.records import ClassSummary
+from service.registry.prototypes import prototypes_of
+from service.registry.records import ClassRecord, ClassSummary, PhotographsMean, own_record
 from service.registry.table import PrototypeTable
 from service.usecases.classify import Prediction, rank
 from service.usecases.explain import contributions, heat_of
@@ -27,8 +28,17 @@ DEFAULT_BUNDLE = Path("weights/birds")
 _MAX_PIXELS = 200_000_000
 
 
+class Predictions(list[Prediction]):
+    """The classes of an image, best first.
+
+    `known`: whether it shows any of the classes; None where the bundle can't tell.
+    """
+
+    known: bool | None = None
+
+
 class Classifier:
-    """Classifies images, and learns classes from sheets of attributes.
+    """Classifies images, and learns classes from sheets of attributes, and from photographs.
 
         classifier = Classifier("weights/birds")
         classifier.register("Red-faced Cormorant", {"has_bill_shape": "hooked_seabird"})
@@ -56,39 +66,54 @@ class Classifier:
     ) -> None:
         self._bundle = bundles.read(bundle)
         self._backend = backend or load(self._bundle, device, precision, threads)
-        own = self._bundle.classes
-        rows: dict[str, Any] = {}
-        self._sheets = {item.class_id: np.array(item.attributes, np.float64) for item in own}
-        if own:
-            sheets = np.array([item.attributes for item in own], np.float32)
-            for item, prototype in zip(own, self._backend.prototypes(sheets), strict=True):
-                given = len(item.attributes)
-                summary = ClassSummary(item.class_id, item.name, True, given, 0, 0)
-                rows[item.class_id] = (summary, prototype)
-        self._table = PrototypeTable().advance(0, rows)
+        self._made = prototypes_of(self._bundle, self._backend)
+        self._records: dict[str, ClassRecord] = {}
+        self._table = PrototypeTable()
+        self._add([own_record(item) for item in self._bundle.classes])
 
     def register(
         self,
         name: str,
-        attributes: Sheet,
+        attributes: Sheet | None = None,
         class_id: str | None = None,
+        *,
+        like: str | None = None,
+        examples: Sequence[Photograph] = (),
     ) -> str:
         """Add a class; one that has its id, which is its name unless given, is replaced.
 
+        Args:
+            attributes: its sheet; with `like` what differs, if anything does.
+            like: the id of a class to start from.
+            examples: photographs of it: it is then compared by sheet and photographs together.
+
         Raises:
             SheetError: the sheet doesn't fit, or one of the bundle's own classes has the id.
+            UnknownClass: no class has the id `like`.
+            ImageError: not an image.
         """
         class_id = class_id or name
         if any(item.class_id == class_id for item in self._bundle.classes):
             raise SheetError(
                 "bundle_class", f"{class_id!r} is one of the bundle's own classes; use another id"
             )
-        sheet = fill(attributes, self._bundle.manifest.attributes)
-        prototype = self._backend.prototypes(sheet.values[None, :].astype(np.float32))[0]
-        revision = self._table.revision + 1
-        summary = ClassSummary(class_id, name, False, sheet.given, sheet.filled, revision)
-        self._table = self._table.advance(revision, {class_id: (summary, prototype)})
-        self._sheets[class_id] = sheet.values
+        if attributes is None:
+            if like is None:
+                raise SheetError("attribute_empty", "a class needs attributes, or like")
+            attributes = {}
+        base = None if like is None else self._record(like).attributes
+        sheet = fill(attributes, self._space, base)
+        summary = ClassSummary(
+            class_id,
+            name,
+            False,
+            sheet.given,
+            sheet.filled,
+            self._table.revision + 1,
+            examples=len(examples),
+        )
+        mean = self._mean_of(examples) if examples else None
+        self._add([ClassRecord(summary, sheet.values, mean=mean)])
         return class_id
 
     def classify(
@@ -99,8 +124,9 @@ class Classifier:
         gamma: float | None = None,
         box: Box | None = None,
         look: int = 1,
-    ) -> list[Prediction]:
-        """The classes that an image shows, best first.
+        known_threshold: float | None = None,
+    ) -> Predictions:
+        """The classes that an image shows, best first, and whether it shows any of them.
 
         Args:
             image: an encoded image, the path of one, a Pillow image, or RGB pixels (H, W, 3).
@@ -108,6 +134,8 @@ class Classifier:
             box: x, y, w, h in pixels: the part to look at.
             look: 2 looks again at where the first look found the object: twice the time, and a
                 gain where the object takes less than half of the picture.
+            known_threshold: the score, gamma taken off, below which the best class is not known;
+                the bundle's when None.
 
         Raises:
             ImageError: not an image.
@@ -127,7 +155,10 @@ class Classifier:
                 embedding = looking.combined(embedding, again.embedding[0], window.share)
         manifest = self._bundle.manifest
         chosen = manifest.gamma if gamma is None else gamma
-        return rank(embedding, self._table, None, manifest.temperature, chosen, top_k).predictions
+        ranking = rank(embedding, self._table, None, manifest.temperature, chosen, top_k)
+        predictions = Predictions(ranking.predictions)
+        predictions.known = ranking.is_known(manifest, known_threshold)
+        return predictions
 
     def explain(self, image: Photograph, class_id: str, *, box: Box | None = None) -> Explanation:
         """What each attribute adds to a class's score.
@@ -138,7 +169,7 @@ class Classifier:
         """
         embedded = self._embed(_opened(image), box)
         base, values = self._contributions(embedded, class_id)
-        names, sheet = self._bundle.manifest.attributes.names, self._sheets[class_id]
+        names, sheet = self._space.names, self._record(class_id).attributes
         order = np.argsort(-np.abs(values), kind="stable")
         row = self._table.find(class_id)
         assert row is not None
@@ -167,7 +198,7 @@ class Classifier:
             UnknownClass: no class has this id.
             SheetError: no attribute has this name.
         """
-        space = self._bundle.manifest.attributes
+        space = self._space
         if attribute is not None and attribute not in space.index:
             raise SheetError("unknown_attribute", f"no attribute is called {attribute!r}")
         photograph = _opened(image)
@@ -183,26 +214,51 @@ class Classifier:
         """Free the network."""
         self._backend.close()
 
+    @property
+    def _space(self) -> AttributeSpace:
+        return self._bundle.manifest.attributes
+
+    def _add(self, records: Sequence[ClassRecord]) -> None:
+        """Classes of one revision."""
+        rows = self._made.of_sheets([record.attributes for record in records])
+        written = {
+            record.summary.class_id: self._made.with_photographs(record, row)
+            for record, row in zip(records, rows, strict=True)
+        }
+        revision = max((record.summary.revision for record in records), default=0)
+        self._table = self._table.advance(revision, written)
+        self._records |= {record.summary.class_id: record for record in records}
+
+    def _record(self, class_id: str) -> ClassRecord:
+        if class_id not in self._records:
+            raise UnknownClass(f"no class has the id {class_id!r}")
+        return self._records[class_id]
+
+    def _mean_of(self, examples: Sequence[Photograph]) -> PhotographsMean:
+        pixels = np.stack([self._pixels(_opened(example)) for example in examples])
+        mean = photographs.mean_of(self._backend.embed(pixels).embedding)
+        return PhotographsMean(mean, self._bundle.sha256)
+
     def _contributions(self, embedded: Embedded, class_id: str) -> tuple[float, F64]:
         """The mean sheet's logit, and what each attribute (A,) adds."""
-        if class_id not in self._sheets:
-            raise UnknownClass(f"no class has the id {class_id!r}")
-        manifest = self._bundle.manifest
+        record = self._record(class_id)
         return contributions(
             embedded.embedding[0],
-            self._sheets[class_id],
-            manifest.attributes.mean,
-            self._backend.prototypes,
-            manifest.temperature,
+            record.attributes,
+            self._space.mean,
+            self._made.of_other_sheets(record),
+            self._bundle.manifest.temperature,
         )
 
     def _embed(self, photograph: bytes | Image.Image, box: Box | None) -> Embedded:
+        return self._backend.embed(self._pixels(photograph, box)[None])
+
+    def _pixels(self, photograph: bytes | Image.Image, box: Box | None = None) -> U8:
+        """(S, S, 3)."""
         size = self._bundle.manifest.input_size
         if isinstance(photograph, Image.Image):
-            pixels = preprocess.fit(photograph, size, box)
-        else:
-            pixels = preprocess.to_input(photograph, size, _MAX_PIXELS, box)
-        return self._backend.embed(pixels[None])
+            return preprocess.fit(photograph, size, box)
+        return preprocess.to_input(photograph, size, _MAX_PIXELS, box)
 
 
 def _opened(image: Photograph) -> bytes | Image.Image:

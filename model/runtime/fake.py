@@ -176,6 +176,7 @@ def write_fake_bundle(
     classes: Mapping[str, Mapping[str, str]] = FAKE_CLASSES,
     attributes: Mapping[str, Sequence[str]] = FAKE_ATTRIBUTES,
     input_size: int = 32,
+    calibration: Mapping[str, float] | None = None,
 ) -> Bundle:
     """Write a bundle without weights, for `FakeBackend.of`.
 
@@ -183,6 +184,7 @@ def write_fake_bundle(
         path: the folder; its name becomes the bundle's.
         classes: name -> a sheet of choices. Ids are the names in lower case, spaces as `-`.
         attributes: group -> its values; the scale is 0..100.
+        calibration: `known_threshold` and `sheet_counts`, if it has them.
     """
     path = Path(path)
     pairs = [(group, value) for group, values in attributes.items() for value in values]
@@ -207,6 +209,7 @@ def write_fake_bundle(
         attributes=replace(space, mean=mean),
         temperature=0.1,
         gamma=0.5,
+        calibration=dict(calibration or {}),
         licence="No weights and no data: for tests.",
     )
     rows = tuple(

@@ -17,7 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from model.errors import ImageError
-from service.errors import ClientGone, ServiceError
+from service.errors import ClientGone, ServiceError, image_status
 from service.http.schemas import invalid_body
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:umzero:problem:"
 PROTOCOL = "/v2"
 
-# Everything else that is wrong with an image is a 422.
-_IMAGE_STATUS = {"image_too_large": 413}
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
 _HTTP_DETAILS = {
@@ -52,7 +50,7 @@ def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, An
 def problem_of(error: Exception) -> dict[str, Any]:
     """The problem object of an error; of one that we don't know, nothing is shown."""
     if isinstance(error, ImageError):
-        return problem(_IMAGE_STATUS.get(error.code, 422), error.code, str(error))
+        return problem(image_status(error.code), error.code, str(error))
     if isinstance(error, ServiceError):
         return problem(error.status, error.code, error.detail, **error.members)
     return problem(500, "internal", "something went wrong on our side; the log says what")

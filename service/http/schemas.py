@@ -156,7 +156,7 @@ class FullClass(Class):
 
 
 class Lookalike(BaseModel):
-    """A class whose sheet is nearly that of another one: images will hardly tell them apart."""
+    """A class that is nearly the same as another one: images will hardly tell them apart."""
 
     class_id: str
     like: str

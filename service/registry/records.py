@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
+from model.bundle import BundleClass
 from model.runtime.base import F32, F64
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -66,6 +69,14 @@ class ClassRecord:
     attributes: F64  # (A,)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     mean: PhotographsMean | None = None  # of its photographs, which the store keeps apart
+
+
+def own_record(item: BundleClass) -> ClassRecord:
+    """One of the bundle's own classes."""
+    attributes = np.array(item.attributes, np.float64)
+    return ClassRecord(
+        ClassSummary(item.class_id, item.name, True, len(attributes), 0, 0), attributes
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import numpy as np
-
-from model import photographs
 from model.bundle import BundleClass
 from model.runtime.base import F32
 from service.errors import BundleClassError, StoreUnavailable
 from service.registry.prototypes import Prototypes
-from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
+from service.registry.records import (
+    CLASS_ID,
+    ClassRecord,
+    ClassSummary,
+    NewClass,
+    own_record,
+)
 from service.registry.store import ClassStore, name_taken, record_of, unknown_class
 from service.registry.table import PrototypeTable
 
@@ -40,7 +43,7 @@ class Registry:
         prototypes: Prototypes,
     ) -> None:
         self._store = store
-        self._own = {item.class_id: _record_of(item) for item in own}
+        self._own = {item.class_id: own_record(item) for item in own}
         self._own_names = {item.name: item.class_id for item in own}
         self.prototypes = prototypes
         self._lock = threading.Lock()
@@ -98,11 +101,7 @@ class Registry:
 
     def prototypes_of(self, record: ClassRecord) -> Callable[[F32], F32]:
         """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
-        mean = self.prototypes.photographs_mean(record, self._store.photographs)
-        if mean is None:
-            return self.prototypes.network
-        share = photographs.familiarity(record.summary.examples, self.prototypes.sheet_counts)
-        return lambda sheets: photographs.blended(self.prototypes.network(sheets), mean, share)
+        return self.prototypes.of_other_sheets(record, self._store.photographs)
 
     def check_writable(self, class_id: str) -> None:
         """Check that there is such a class, and that it can be changed.
@@ -243,12 +242,6 @@ class Registry:
             )
             for record, key in pairs
         }
-
-
-def _record_of(item: BundleClass) -> ClassRecord:
-    attributes = np.array(item.attributes, np.float64)
-    summary = ClassSummary(item.class_id, item.name, True, len(attributes), 0, 0)
-    return ClassRecord(summary, attributes)
 
 
 def _summary_of(item: NewClass, revision: int) -> ClassSummary:

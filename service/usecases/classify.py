@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import scoring
+from model.bundle import Manifest
 from model.errors import ImageError
 from model.preprocess import Box
 from model.runtime.base import F32, U8
@@ -66,9 +67,19 @@ class Ranking(NamedTuple):
     scores: F32
     familiarity: F32
 
-    def nearest(self, gamma: float) -> float:
-        """The highest score after gamma."""
-        return float(scoring.calibrated_stacking(self.scores, self.familiarity, gamma).max())
+    def is_known(self, manifest: Manifest, threshold: float | None = None) -> bool | None:
+        """Whether even the best candidate is near enough; None where nothing says how near.
+
+        Args:
+            threshold: in units of a score after gamma; the bundle's when None.
+        """
+        if threshold is None:
+            threshold = manifest.calibration.get("known_threshold")
+        if threshold is None:
+            return None
+        # Under the bundle's own gamma: it is what the threshold was found with.
+        scores = scoring.calibrated_stacking(self.scores, self.familiarity, manifest.gamma)
+        return bool(scores.max() >= threshold)
 
 
 @dataclass(frozen=True)
@@ -250,11 +261,7 @@ class Classify:
                 gamma,
                 question.top_k,
             )
-            threshold = question.known_threshold
-            if threshold is None:
-                threshold = manifest.calibration.get("known_threshold")
-            # Under the bundle's own gamma: it is what the threshold was found with.
-            known = None if threshold is None else ranking.nearest(manifest.gamma) >= threshold
+            known = ranking.is_known(manifest, question.known_threshold)
             attributes = strongest(seen.attributes, manifest.attributes.names, STRONGEST_ATTRIBUTES)
             return ranking.predictions, known, attributes
 

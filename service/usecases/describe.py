@@ -10,7 +10,7 @@ from model.errors import ImageError
 from model.preprocess import Box
 from model.runtime.base import F32
 from service.engine.generation import Generation
-from service.errors import RequestError
+from service.errors import RequestError, image_status
 from service.usecases.classify import IMAGES_AT_ONCE
 
 
@@ -42,7 +42,7 @@ async def describe(
         except (RequestError, ImageError) as error:
             if len(images) == 1:
                 raise
-            status = error.status if isinstance(error, RequestError) else 422
+            status = error.status if isinstance(error, RequestError) else image_status(error.code)
             detail = f"image {index + 1} of {len(images)}: {error}"
             raise RequestError(status, error.code, detail, index=index) from error
 

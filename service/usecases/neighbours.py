@@ -49,8 +49,8 @@ def neighbours(table: PrototypeTable, class_id: str, count: int) -> list[Neighbo
 
 
 def lookalikes(table: PrototypeTable, class_ids: Iterable[str]) -> list[Lookalike]:
-    """Which of the first `LOOKED_AT` classes nearly have another class's sheet, and whose. One that
-    is gone again is passed over."""
+    """Which of the first `LOOKED_AT` classes are nearly another one, and which. One that is gone
+    again is passed over."""
     found = []
     for class_id in islice(class_ids, LOOKED_AT):
         if table.find(class_id) is not None:

@@ -11,7 +11,7 @@ from model import photographs
 from model.errors import ImageError
 from model.runtime.base import F32
 from service.engine.generation import Generation
-from service.errors import RequestError
+from service.errors import BodyTooLarge, RequestError, image_status
 from service.registry.records import NewClass, PhotographsMean
 from service.usecases.classify import IMAGES_AT_ONCE
 
@@ -21,21 +21,27 @@ async def with_photographs(
     workers: Executor,
     classes: Sequence[NewClass],
     files: Sequence[Sequence[bytes]],
+    max_bytes: int,
 ) -> list[NewClass]:
     """Classes with what the network sees in their photographs.
 
     Args:
         workers: where pictures are encoded.
         files: of each class, as they came.
+        max_bytes: of one.
 
     Raises:
         RequestError: one can't be used; with the index of its class.
+        BodyTooLarge: one has more bytes; likewise.
         ServiceError, BatchError
     """
     at_once = asyncio.Semaphore(IMAGES_AT_ONCE)
     loop = asyncio.get_running_loop()
 
     async def seen(index: int, place: int, data: bytes) -> tuple[bytes, F32]:
+        if len(data) > max_bytes:
+            detail = f"examples[{place}] has {len(data)} bytes; {max_bytes} are allowed"
+            raise BodyTooLarge(detail, index=index)
         try:
             async with at_once:
                 pixels = await generation.inference.decode(data)
@@ -44,25 +50,26 @@ async def with_photographs(
                 return kept, embedding
         except ImageError as error:
             detail = f"examples[{place}]: {error}"
-            raise RequestError(422, error.code, detail, index=index) from error
-
-    async def whole(index: int, item: NewClass, data: Sequence[bytes]) -> NewClass:
-        if not data:
-            return item
-        found = await asyncio.gather(*(seen(index, i, file) for i, file in enumerate(data)))
-        mean = photographs.mean_of(np.stack([embedding for _, embedding in found]))
-        return replace(
-            item,
-            photographs=tuple(kept for kept, _ in found),
-            mean=PhotographsMean(mean, generation.bundle.sha256),
-        )
+            raise RequestError(image_status(error.code), error.code, detail, index=index) from error
 
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(whole(i, item, data))
-                for i, (item, data) in enumerate(zip(classes, files, strict=True))
+                [group.create_task(seen(index, place, file)) for place, file in enumerate(data)]
+                for index, data in enumerate(files)
             ]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
-    return [task.result() for task in tasks]
+    return [
+        _with(item, [task.result() for task in of_class], generation.bundle.sha256)
+        for item, of_class in zip(classes, tasks, strict=True)
+    ]
+
+
+def _with(item: NewClass, found: Sequence[tuple[bytes, F32]], bundle: str) -> NewClass:
+    """A class with its photographs, as they are kept and as the bundle's network sees them."""
+    if not found:
+        return item
+    mean = photographs.mean_of(np.stack([embedding for _, embedding in found]))
+    kept = tuple(photograph for photograph, _ in found)
+    return replace(item, photographs=kept, mean=PhotographsMean(mean, bundle))

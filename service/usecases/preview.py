@@ -72,7 +72,7 @@ def _field(
         )
     made = generation.registry.prototypes
     (row,) = made.of_sheets([new.attributes])
-    together = made.with_photographs(record_of(new, table.revision), row, lambda _: ())
+    together = made.with_photographs(record_of(new, table.revision), row)
     # In rows of its own: the registry's next class takes the place behind the table's last row.
     with_it = table.copied().advance(table.revision, {new.class_id: together})
     return Field(with_it, candidates(with_it, _rivals(question, new), question.scope))

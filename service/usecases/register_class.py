@@ -104,10 +104,15 @@ def checked_batch(
 
 
 class Register:
-    """The use case. Checking runs in `workers`, writing in the registry's own thread."""
+    """The use case. Checking runs in `workers`, writing in the registry's own thread.
 
-    def __init__(self, workers: Executor) -> None:
+    Args:
+        max_image_bytes: of one photograph.
+    """
+
+    def __init__(self, workers: Executor, max_image_bytes: int) -> None:
         self._workers = workers
+        self._max_image_bytes = max_image_bytes
 
     async def add(
         self, generation: Generation, drafts: Sequence[Draft], *, single: bool = False
@@ -150,7 +155,7 @@ class Register:
 
         new = await asyncio.get_running_loop().run_in_executor(self._workers, check)
         files = [draft.examples for draft in drafts]
-        return await with_photographs(generation, self._workers, new, files)
+        return await with_photographs(generation, self._workers, new, files, self._max_image_bytes)
 
     async def replace(
         self, generation: Generation, class_id: str, draft: Draft

@@ -106,7 +106,7 @@ def test_many_classes_are_registered_all_or_none(client: umzero.Client) -> None:
     )
     assert [item.name for item in made] == ["One", "Two"]
     assert made[0].warnings == [
-        "by its sheet it is nearly the same as 'Two'; images will hardly tell them apart"
+        "it is nearly the same as 'Two'; images will hardly tell them apart"
     ]
     with pytest.raises(umzero.RequestFailed) as caught:
         client.register_many([umzero.NewClass("Three", SHEET), umzero.NewClass("Two", SHEET)])

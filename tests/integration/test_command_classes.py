@@ -63,8 +63,7 @@ def test_a_class_that_can_hardly_be_told_from_another_is_a_warning(
     done = umzero("classes", "add", "Again", "--attributes", json.dumps(KITE), "--json")
     assert done.returncode == 0
     assert done.stderr == (
-        "warning: by its sheet it is nearly the same as 'Kite'; "
-        "images will hardly tell them apart\n"
+        "warning: it is nearly the same as 'Kite'; images will hardly tell them apart\n"
     )
     assert len(lines(done)[0]["warnings"]) == 1
 

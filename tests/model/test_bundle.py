@@ -61,6 +61,17 @@ def test_what_int8_costs_is_kept_and_a_manifest_without_it_is_read(tmp_path: Pat
     assert bundles.read(tmp_path).manifest.int8 == {}
 
 
+def test_what_validation_classes_decided_is_kept_and_a_manifest_without_it_is_read(
+    tmp_path: Path,
+) -> None:
+    calibration = {"known_threshold": 6.5, "sheet_counts": 2.0}
+    manifest = dataclasses.replace(MANIFEST, calibration=calibration)
+    assert bundles.write(tmp_path, manifest, CLASSES).manifest.calibration == calibration
+    bundles.write(tmp_path, MANIFEST, CLASSES)
+    assert "calibration" not in json.loads((tmp_path / "manifest.json").read_text())
+    assert bundles.read(tmp_path).manifest.calibration == {}
+
+
 def test_the_manifest_names_every_file_by_its_hash(bundle: bundles.Bundle) -> None:
     expected = hashlib.sha256(b"weights").hexdigest()
     assert bundle.manifest.files["model.safetensors"] == expected

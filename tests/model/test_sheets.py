@@ -1,5 +1,8 @@
 """Attribute sheets: three forms, what is filled in, and every way to be wrong."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -215,3 +218,69 @@ def test_the_sheets_of_cub_speak_as_people_do(birds_dir) -> None:
         for name in names
     ]
     assert parts(sheet) == (expected, 9 + 5, 312 - 14)
+
+
+BASE = np.array([1, 2, 3, 4, 5, 6.5], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "expected", "own"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6.5], 0),
+        ({"has_bill::cone": 70}, [1, 2, 3, 70, 5, 6.5], 1),
+        ({"has_bill::cone": 70, "has_bill::hooked": 0}, [1, 2, 0, 70, 5, 6.5], 2),
+        ({"has_bill": "cone"}, [1, 2, 0, 100, 0, 6.5], 3),
+        ({"has_bill": ["has_bill::cone", "dagger"]}, [1, 2, 0, 100, 100, 6.5], 3),
+        ({"has_bill": "cone", "has_bill::dagger": 30}, [1, 2, 0, 100, 30, 6.5], 3),
+        ({"has_bill::dagger": 30, "has_bill": "cone"}, [1, 2, 0, 100, 30, 6.5], 3),
+        ({"has_bill": "cone", "has_size::large_(16_-_32_in)": 9}, [1, 9, 0, 100, 0, 6.5], 4),
+        ({"stripes": 12}, [1, 2, 3, 4, 5, 12], 1),
+        ([9, 8, 7, 6, 5, 4], [9, 8, 7, 6, 5, 4], 6),
+    ],
+)
+def test_a_sheet_with_a_base_says_what_differs(
+    space: AttributeSpace, sheet: Any, expected: list[float], own: int
+) -> None:
+    base = BASE.copy()
+
+    filled = fill(sheet, space, base)
+
+    assert parts(filled) == (expected, own, 6 - own)
+    assert base.tolist() == BASE.tolist()
+    assert filled.values is not base
+
+
+def test_a_choice_starts_from_the_lower_end_of_the_scale_also_with_a_base(
+    space: AttributeSpace,
+) -> None:
+    from_ten = replace(space, minimum=np.full(6, 10, np.float32))
+    assert fill({"has_bill": "cone"}, from_ten, BASE).values.tolist() == [1, 2, 10, 100, 10, 6.5]
+
+
+def test_an_attribute_that_bears_its_group_s_name_is_a_choice_of_it_all_the_same(
+    space: AttributeSpace,
+) -> None:
+    names = ("has_size", *NAMES[1:])  # in the group has_size, of two
+    odd = replace(space, names=names)
+
+    assert parts(fill({"has_size": "has_size"}, odd, BASE)) == ([100, 0, 3, 4, 5, 6.5], 2, 4)
+    assert parts(fill({"has_size": 40}, odd, BASE)) == ([40, 2, 3, 4, 5, 6.5], 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "code"),
+    [
+        ({"has_bil": "cone"}, "unknown_attribute"),
+        ({"has_bill::cone": 101}, "attribute_range"),
+        ({"has_bill": []}, "attribute_empty"),
+        ({"has_bill": "cone", "has_bill::cone": 3}, "attribute_repeated"),
+        ([1, 2], "attribute_count"),
+        (None, "attribute_type"),
+    ],
+)
+def test_what_is_wrong_with_a_sheet_is_wrong_with_a_base_too(
+    space: AttributeSpace, sheet: Any, code: str
+) -> None:
+    with pytest.raises(SheetError) as refused:
+        fill(sheet, space, BASE)
+    assert refused.value.code == code

@@ -100,8 +100,7 @@ class Words:
             "class_id": NEW_CLASS,
             "like": self.first,
             "similarity": 0.97,
-            "detail": "by its sheet it is nearly the same as another class; "
-            "images will hardly tell them apart",
+            "detail": "it is nearly the same as another class; images will hardly tell them apart",
         }
 
     def flat(self) -> list[list[float]]:

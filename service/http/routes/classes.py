@@ -128,7 +128,7 @@ async def get_neighbours(
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="at most")] = 10,
 ) -> Response:
-    """The classes that a class will be confused with: its nearest ones, by their sheets.
+    """The classes that a class will be confused with: its nearest ones.
 
     `similarity` is the cosine of both prototypes, which an image is compared with: at 1 no image
     can tell the two classes apart.
@@ -173,8 +173,8 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
     `examples`, photographs of the class, the prototype is of sheet and photographs together, and
     the class pays its share of `gamma`, as a seen one does.
 
-    `warnings` name classes that are nearly the same as another one by their sheets: images will
-    hardly tell them apart. What is wrong with one class of several has its place as `index`.
+    `warnings` name classes that are nearly the same as another one: images will hardly tell them
+    apart. What is wrong with one class of several has its place as `index`.
     """
     generation = service.admitting()
     with service.write_permits.hold():
@@ -240,7 +240,7 @@ async def _warnings(
             "class_id": item.class_id,
             "like": item.neighbour.item.class_id,
             "similarity": item.neighbour.similarity,
-            "detail": f"by its sheet it is nearly the same as {item.neighbour.item.name!r}; "
+            "detail": f"it is nearly the same as {item.neighbour.item.name!r}; "
             "images will hardly tell them apart",
         }
         for item in found
