@@ -60,7 +60,8 @@ async def preview(request: Request, service: ServiceDep, question: QuestionDep) 
     `class_id` of a registered class stands in its place; with `classes` it is always among the
     candidates, and it is never a seen one.
 
-        curl -F image=@photo.jpg -F 'class={"name": "New", "attributes": {"has_size": "small"}}' \\
+        curl -F image=@photo.jpg \\
+             -F 'class={"name": "Heron", "attributes": {"has_bill_shape": "dagger"}}' \\
              http://127.0.0.1:8000/preview
     """
     started = time.perf_counter()
