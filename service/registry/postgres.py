@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event
 
 Result = TypeVar("Result")
 
+_CONNECT_S = 5
 # The server's own limit comes first: it ends the statement, and the connection lives on.
 _GRACE_S = 1.0
 # Of a process that stands still with the writers' lock in its hands, as multiples of the limit.
@@ -57,7 +58,8 @@ def limit(engine: Engine, timeout_s: float) -> None:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, args: Any, parameters: Any) -> Any:
-        at_most = {"connect_timeout": max(2, math.ceil(timeout_s)), **_KEEPALIVE}
+        connect_s = max(2, min(_CONNECT_S, math.ceil(timeout_s)))
+        at_most = {"connect_timeout": connect_s, **_KEEPALIVE}
         return _Limited.connect(*args, **(at_most | parameters))
 
     @event.listens_for(engine, "connect")
