@@ -125,7 +125,10 @@ def build(
     _check_fit(bundle, backend)
     if store is None:
         store = SqlStore(
-            settings.store_url, attribute_space(bundle), len(bundle.manifest.attributes)
+            settings.store_url,
+            attribute_space(bundle),
+            len(bundle.manifest.attributes),
+            settings.database_timeout_s,
         )
     metrics = Metrics()
     rate = ServiceRate(plan.lanes, metrics)

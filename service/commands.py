@@ -43,6 +43,9 @@ def serve(
     lanes: Annotated[int | None, typer.Option(help=_help("lanes"))] = None,
     max_batch: Annotated[int | None, typer.Option(help=_help("max_batch"))] = None,
     decode_threads: Annotated[int | None, typer.Option(help=_help("decode_threads"))] = None,
+    database_timeout_s: Annotated[
+        float | None, typer.Option(help=_help("database_timeout_s"))
+    ] = None,
     refresh_s: Annotated[float | None, typer.Option(help=_help("refresh_s"))] = None,
     queue_capacity: Annotated[int | None, typer.Option(help=_help("queue_capacity"))] = None,
     request_timeout_s: Annotated[

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0: any free one")
     database_url: str = Field("", description="SQLAlchemy's URL; empty: SQLite in the state dir")
     state_dir: Path = Field(Path("state"), description="where the SQLite file lies")
+    database_timeout_s: float = Field(
+        5.0, ge=0.1, description="for a lock, a connection or an answer of the database"
+    )
     refresh_s: float = Field(0.2, gt=0, description="between looks for other replicas' classes")
 
     queue_capacity: int = Field(64, ge=1, description="requests at work or waiting, at most")

@@ -52,6 +52,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("service.settings",),
     "sqlalchemy": ("service.registry",),
     "alembic": ("service.registry",),
+    "psycopg": ("service.registry.postgres",),
     "prometheus_client": ("service.metrics",),
     "typer": COMMANDS,
     "rich": (*COMMANDS, "model.training", "umzero.progress"),

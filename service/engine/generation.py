@@ -32,7 +32,7 @@ class Generation:
         """Run the backend once through every part, and load the classes."""
         size = self.backend.info.input_size
         await self.inference.embed(np.zeros((size, size, 3), np.uint8))
-        await self.registry.call(self.registry.load)
+        await asyncio.to_thread(self.registry.load)
 
     async def close(self) -> None:
         """Answer what is queued, then free everything."""

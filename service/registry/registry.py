@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from model.bundle import BundleClass
 from model.runtime.base import F32
-from service.errors import BundleClassError, StoreUnavailable
+from service.errors import BundleClassError, StoreUnavailable, UnknownClass
+from service.registry.line import Line
 from service.registry.prototypes import Prototypes
 from service.registry.records import (
     CLASS_ID,
@@ -22,13 +23,17 @@ from service.registry.store import ClassStore, name_taken, record_of, unknown_cl
 from service.registry.table import PrototypeTable
 
 log = logging.getLogger(__name__)
+
+_READERS = 2
+
 Result = TypeVar("Result")
 
 
 class Registry:
     """Keeps `table` in step with the store. Reading `table` needs no lock.
 
-    Methods block and may be called from any thread; `call` runs one in the registry's own.
+    Methods block and may be called from any thread. `call` runs one in the registry's own, `look`
+    one that only reads; no other thread should wait for a database.
 
     Args:
         store: where registered classes live.
@@ -47,7 +52,8 @@ class Registry:
         self._own_names = {item.name: item.class_id for item in own}
         self.prototypes = prototypes
         self._lock = threading.Lock()
-        self._thread = ThreadPoolExecutor(1, "registry")
+        self._writing = Line("registry", 1)
+        self._reading = Line("registry-read", _READERS)
         self._refreshing: asyncio.Future[None] | None = None
         self._table = PrototypeTable()
 
@@ -57,23 +63,48 @@ class Registry:
         return self._table
 
     async def call(self, function: Callable[[], Result]) -> Result:
-        """Run something in the registry's own thread, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        """Run something in the registry's own thread. Raises also: what `Line.call` raises."""
+        return await self._writing.call(function)
+
+    async def look(self, class_id: str) -> ClassRecord:
+        """`get`, off the event loop. Raises also: what `Line.call` raises."""
+        return await self._reading.call(lambda: self.get(class_id))
+
+    async def look_up(self, class_ids: Iterable[str]) -> dict[str, ClassRecord]:
+        """`look` for several; those that are not there are left out."""
+
+        def find() -> Iterator[ClassRecord]:
+            for class_id in class_ids:
+                with suppress(UnknownClass):
+                    yield self.get(class_id)
+
+        found = await self._reading.call(lambda: list(find()))
+        return {record.summary.class_id: record for record in found}
 
     async def catch_up(self) -> None:
         """`refresh` in the registry's thread; callers that come meanwhile share one run."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.ensure_future(self.call(self.refresh))
+            # Nobody may be left to hear that it failed.
+            self._refreshing.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._refreshing)
 
     async def follow(self, interval_s: float) -> None:
         """Catch up again and again, until cancelled."""
+        is_failing = False
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await self.catch_up()
             except Exception:
-                log.exception("registry can't follow", extra={"revision": self._table.revision})
+                # Not several times a second for as long as it lasts.
+                if not is_failing:
+                    log.exception("registry can't follow", extra={"revision": self._table.revision})
+                is_failing = True
+            else:
+                if is_failing:
+                    log.info("registry follows again", extra={"revision": self._table.revision})
+                is_failing = False
 
     def load(self) -> None:
         """Lay out the bundle's classes and everything that is in the store."""
@@ -165,7 +196,8 @@ class Registry:
             self._advance({})
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self._writing.close()
+        self._reading.close()
         self._store.close()
 
     def _refuse_own(self, class_id: str, index: int | None = None) -> None:

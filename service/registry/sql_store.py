@@ -1,28 +1,18 @@
-"""Registered classes in a database: a SQLite file, or whatever SQLAlchemy's URL names."""
+"""Registered classes in a database: a SQLite file, or PostgreSQL."""
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    create_engine,
-    delete,
-    event,
-    insert,
-    make_url,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError, StoreUnavailable
+from service.registry.database import open_database, reason
+from service.registry.migration import prepare
 from service.registry.records import (
     Changes,
     ClassRecord,
@@ -30,10 +20,12 @@ from service.registry.records import (
     NewClass,
     PhotographsMean,
 )
-from service.registry.schema import DEFAULT_COLLECTION, classes, examples, prepare, registry
+from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
 from service.registry.store import class_exists, name_taken, now, unknown_class
 
-_BUSY_TIMEOUT_S = 10
+TIMEOUT_S = 5.0
+_MIGRATION_TIMEOUT_S = 600  # also for the process that migrates before this one
+_ROWS_AT_ONCE = 1000
 _CHUNK = 500  # names in one IN (...), below every database's limit
 _BLOB = np.dtype("<f8")  # exactly the numbers that were given
 
@@ -57,30 +49,36 @@ class SqlStore:
     """A `ClassStore` in a database.
 
     Args:
-        url: SQLAlchemy's; `postgresql://` means psycopg 3.
+        url: see `open_database`.
         attribute_space: the fingerprint of the bundle's attributes. Sheets are rows of numbers:
             under other attributes they would mean something else, so such a store is refused.
         attribute_count: A.
+        timeout_s: for a lock, a connection, or one statement; then it is StoreUnavailable.
 
     Raises:
         ConfigurationError: the URL can't be used, the database was written by a later version, or
             its sheets are of other attributes.
     """
 
-    def __init__(self, url: str, attribute_space: str, attribute_count: int) -> None:
+    def __init__(
+        self, url: str, attribute_space: str, attribute_count: int, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._attribute_space = attribute_space
         self._attribute_count = attribute_count
-        self._engine = _engine(url)
+        self._engine = open_database(url, timeout_s)
+        patient = open_database(url, _MIGRATION_TIMEOUT_S)
         try:
-            prepare(self._engine)
+            prepare(patient)
             with self._engine.connect() as connection:
                 self._check_space(connection.execute(select(registry)).one().attribute_space)
         except SQLAlchemyError as error:
             self._engine.dispose()
-            raise ConfigurationError(f"the database can't be used: {_reason(error)}") from error
+            raise ConfigurationError(f"the database can't be used: {reason(error)}") from error
         except ConfigurationError:
             self._engine.dispose()
             raise
+        finally:
+            patient.dispose()
 
     def revision(self) -> int:
         with _reported(), self._engine.connect() as connection:
@@ -90,13 +88,16 @@ class SqlStore:
         # One statement sees one state. Every write leaves a row with its revision, and tombstones
         # stay, so the highest revision among the rows is exactly the state that they show.
         query = select(classes).where(_mine, classes.c.revision > revision)
+        newest, written, removed = revision, [], []
         with _reported(), self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return Changes(
-            max([revision, *(row.revision for row in rows)]),
-            [self._record(row) for row in rows if row.name is not None],
-            [row.class_id for row in rows if row.name is None],
-        )
+            # A hundred thousand sheets take longer than one statement may.
+            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
+                newest = max(newest, row.revision)
+                if row.name is None:
+                    removed.append(row.class_id)
+                else:
+                    written.append(self._record(row))
+        return Changes(newest, written, removed)
 
     def get(self, class_id: str) -> ClassRecord | None:
         query = select(classes).where(
@@ -259,47 +260,3 @@ def _reported() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise StoreUnavailable("the database of classes does not answer; try again") from error
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """Without the statement, the parameters and the URL's password."""
-    return str(getattr(error, "orig", None) or type(error).__name__)
-
-
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgres", "postgresql"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed)
-        return create_engine(parsed, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigurationError(
-            f"--database-url is none that SQLAlchemy knows ({error}); "
-            "sqlite:///state/umzero.db is one"
-        ) from error
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"this database needs the module {error.name}: pip install 'umzero[postgres]'"
-        ) from error
-
-
-def _sqlite(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise ConfigurationError("a SQLite database needs a file: sqlite:///state/umzero.db")
-    try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the folder of {url.database} can't be made ({error.strerror})"
-        ) from error
-    engine = create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S})
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: object) -> None:
-        # WAL: readers go on while one writes. FULL: a commit that was answered survives power cuts.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine

@@ -220,18 +220,18 @@ class Classify:
         registry = generation.registry
         if registry.table.revision >= min_revision:
             return registry.table
-        end = time.monotonic() + REVISION_WAIT_S
-        while True:
-            await registry.catch_up()
-            table = registry.table
-            if table.revision >= min_revision:
-                return table
-            if time.monotonic() >= end:
-                raise RevisionUnavailable(
-                    f"the registry is at revision {table.revision}, before {min_revision}; "
-                    "try again, or ask for a revision that a write answered"
-                )
-            await asyncio.sleep(REVISION_POLL_S)
+        try:
+            async with asyncio.timeout(REVISION_WAIT_S):
+                while True:
+                    await registry.catch_up()
+                    if registry.table.revision >= min_revision:
+                        return registry.table
+                    await asyncio.sleep(REVISION_POLL_S)
+        except TimeoutError as error:
+            raise RevisionUnavailable(
+                f"the registry is at revision {registry.table.revision}, before {min_revision}; "
+                "try again, or ask for a revision that a write answered"
+            ) from error
 
     async def one(
         self, generation: Generation, field: Field, image: bytes | U8, question: Question

@@ -79,8 +79,7 @@ class Explain:
             ServiceError, BatchError
         """
         loop = asyncio.get_running_loop()
-        get = generation.registry.get
-        records = [await loop.run_in_executor(self._workers, get, c) for c in class_ids]
+        records = [await generation.registry.look(class_id) for class_id in class_ids]
         seen = await generation.inference.see(image, box)
         explained = [
             await loop.run_in_executor(

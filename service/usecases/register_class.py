@@ -147,8 +147,14 @@ class Register:
     async def _prepared(
         self, generation: Generation, drafts: Sequence[Draft], single: bool
     ) -> list[NewClass]:
+        liked = {draft.like for draft in drafts if isinstance(draft.like, str)}
+        # Not in `workers`, which a slow database must not hold up.
+        known = await generation.registry.look_up(liked) if liked else {}
+
+        def find(class_id: str) -> ClassRecord:
+            return known.get(class_id) or _no_class(class_id)
+
         def check() -> list[NewClass]:
-            find = generation.registry.get
             if single:
                 return [checked(drafts[0], generation.space, None, find)]
             return checked_batch(drafts, generation.space, find)

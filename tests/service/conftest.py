@@ -1,7 +1,6 @@
 """Parts of a service on the fake bundle."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +14,6 @@ from service.registry.records import NewClass
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_fake_bundle(tmp_path_factory.mktemp("bundles") / "fake")
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'classes.db'}"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """What every store keeps: one revision a write, all or nothing, tombstones, unique names."""
 
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -11,17 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from service.errors import (
     ClassExists,
     ConfigurationError,
     NameTaken,
-    ServiceError,
-    StoreUnavailable,
     UnknownClass,
 )
-from service.registry import sql_store
 from service.registry.records import Changes, NewClass, PhotographsMean
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
@@ -30,11 +25,15 @@ Make = Callable[..., NewClass]
 SPACE = "a" * 64
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[ClassStore]:
-    store: ClassStore = (
-        MemoryStore() if request.param == "memory" else SqlStore(database_url, SPACE, 9)
-    )
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, sqlite_file: Path) -> Iterator[ClassStore]:
+    store: ClassStore
+    if request.param == "memory":
+        store = MemoryStore()
+    elif request.param == "sqlite":
+        store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+    else:
+        store = SqlStore(request.getfixturevalue("postgres").database(), SPACE, 9)
     yield store
     store.close()
 
@@ -269,6 +268,34 @@ def test_of_two_writers_of_one_name_one_wins(store: ClassStore, new_class: Make)
     assert store.revision() == 1
 
 
+def test_a_follower_of_many_writers_misses_no_revision(database_url: str, new_class: Make) -> None:
+    writers = [SqlStore(database_url, SPACE, 9) for _ in range(2)]
+    follower = SqlStore(database_url, SPACE, 9)
+
+    def write(number: int) -> None:
+        for step in range(25):
+            writers[number % 2].add([new_class(f"{number}-{step}")])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    reached = looks = 0
+    while reached < 150:
+        counted = follower.revision()
+        changes = follower.changes_since(reached)
+        found = sorted(record.summary.revision for record in changes.written)
+        # Every write was a new class: one for each revision, and none without the ones before it.
+        assert found == list(range(reached + 1, changes.revision + 1))
+        assert changes.revision >= counted
+        reached, looks = changes.revision, looks + bool(found)
+    for thread in threads:
+        thread.join()
+
+    assert looks > 1
+    for store in (*writers, follower):
+        store.close()
+
+
 def test_classes_outlive_the_store(database_url: str, new_class: Make) -> None:
     first = SqlStore(database_url, SPACE, 9)
     first.add([new_class("a")])
@@ -309,44 +336,6 @@ store.add([NewClass(n, n, np.zeros(9, np.float32), 9, 0) for n in ("lost", "last
     store.close()
 
 
-def test_a_commit_that_fails_is_a_service_error_and_writes_nothing(
-    database_url: str, new_class: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = SqlStore(database_url, SPACE, 9)
-    store.add([new_class("a")])
-
-    def full_disk(connection: object) -> None:
-        raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk is full"))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store._engine.dialect, "do_commit", full_disk)
-        with pytest.raises(StoreUnavailable):
-            store.add([new_class("b")])
-
-    assert told(store.changes_since(0)) == (1, ["a"], [])
-    assert store.add([new_class("b")]) == 2
-    store.close()
-
-
-def test_a_database_locked_by_another_process_is_a_service_error(
-    tmp_path: Path, database_url: str, new_class: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sql_store, "_BUSY_TIMEOUT_S", 0.05)
-    store = SqlStore(database_url, SPACE, 9)
-    other = sqlite3.connect(tmp_path / "classes.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-
-    with pytest.raises(StoreUnavailable) as refused:
-        store.add([new_class("a")])
-    assert store.revision() == 0  # readers go on
-    other.execute("ROLLBACK")
-
-    assert refused.value.status == 503
-    assert store.add([new_class("a")]) == 1
-    other.close()
-    store.close()
-
-
 def test_sheets_of_other_attributes_are_refused_once_there_are_any(
     database_url: str, new_class: Make
 ) -> None:
@@ -362,43 +351,3 @@ def test_sheets_of_other_attributes_are_refused_once_there_are_any(
     assert told(first.changes_since(0)) == (1, ["a"], [])
     first.close()
     late.close()
-
-
-def test_a_database_of_a_later_version_is_refused(tmp_path: Path, database_url: str) -> None:
-    SqlStore(database_url, SPACE, 9).close()
-    with sqlite3.connect(tmp_path / "classes.db") as connection:
-        connection.execute("UPDATE umzero_registry SET schema_version = 99")
-    connection.close()
-
-    with pytest.raises(ConfigurationError, match="version 99"):
-        SqlStore(database_url, SPACE, 9)
-
-
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("not a url", "none that SQLAlchemy knows"),
-        ("nosuchdatabase://x", "none that SQLAlchemy knows"),
-        ("sqlite://", "needs a file"),
-        ("sqlite:////proc/no/such/folder/x.db", "can't be made"),
-    ],
-)
-def test_a_url_that_can_not_be_used_is_told(url: str, told: str) -> None:
-    with pytest.raises(ServiceError, match=told):
-        SqlStore(url, SPACE, 9)
-
-
-def test_a_file_that_is_no_database_is_told(tmp_path: Path, database_url: str) -> None:
-    (tmp_path / "classes.db").write_bytes(b"something else entirely" * 100)
-
-    with pytest.raises(ConfigurationError, match="can't be used"):
-        SqlStore(database_url, SPACE, 9)
-
-
-def test_commits_survive_power_cuts(database_url: str) -> None:
-    store = SqlStore(database_url, SPACE, 9)
-    with store._engine.connect() as connection:
-        cursor = connection.connection.cursor()
-        assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert cursor.execute("PRAGMA synchronous").fetchone() == (2,)
-    store.close()

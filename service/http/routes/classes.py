@@ -105,9 +105,7 @@ async def get_class(class_id: ClassId, service: ServiceDep) -> Response:
 
     `attributes` is one number for each attribute, in the order of `GET /attributes`.
     """
-    registry = service.admitting().registry
-    loop = asyncio.get_running_loop()
-    record = await loop.run_in_executor(service.workers, registry.get, class_id)
+    record = await service.admitting().registry.look(class_id)
     return answer(
         {
             **_shown(record.summary),
