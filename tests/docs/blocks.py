@@ -14,6 +14,7 @@ PLACEHOLDER = "http://127.0.0.1:8000"  # where readers serve, and no test does
 
 _FENCE = re.compile(r"^( *)(```+)([^\n`]*)\n(.*?)^\1\2 *$", re.M | re.S)
 _HEAD = re.compile(r'^(?P<language>\w*)(?: +title="(?P<title>[^"]*)")?$')
+_SECTION = re.compile(r"^(?:Args|Attributes|Raises|Returns):", re.M)
 _SERVES = re.compile(r"(?:UMZERO_\w+=\S+ )*umzero serve[^|&;]*$")
 REQUEST = "request"
 PRINTED = "it prints"
@@ -79,14 +80,20 @@ def blocks_of(page: str, text: str) -> list[Block]:
 
 
 def docstring_blocks() -> list[Block]:
-    """The indented programs in the docstrings of what `umzero` exports."""
+    """The indented programs in the docstrings of what `umzero` exports, methods included."""
     found = []
     for name in umzero.__all__:
-        text = inspect.getdoc(getattr(umzero, name)) or ""
-        before, *_ = re.split(r"^(?:Args|Attributes|Raises|Returns):", text, flags=re.M)
-        for match in re.finditer(r"(?:^ {4}.*\n+)+", before, re.M):
-            program = "from umzero import *\nimport umzero\n" + textwrap.dedent(match[0])
-            found.append(Block(f"umzero.{name}", 1, "python", "", program))
+        exported = getattr(umzero, name)
+        members = {name: exported} | {
+            f"{name}.{key}": value
+            for key, value in vars(exported).items()
+            if callable(value) and not key.startswith("_")
+        }
+        for place, value in members.items():
+            before, *_ = _SECTION.split(inspect.getdoc(value) or "")
+            for match in re.finditer(r"(?:^ {4}.*\n?)+", before, re.M):
+                program = "from umzero import *\nimport umzero\n" + textwrap.dedent(match[0])
+                found.append(Block(f"umzero.{place}", 1, "python", "", program))
     return found
 
 
