@@ -65,12 +65,12 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     if body := operation.get("requestBody"):
         kinds = ", ".join(map(code, body["content"]))
         parts.append(f"Body: {kinds}.\n")
-        parts += _example(body["content"], ' title="request"')
+        parts += _example(body["content"], "a request")
     for status, answer in operation["responses"].items():
         if status.startswith("2"):
             kinds = ", ".join(map(code, answer.get("content", {})))
             parts.append(f"Answer: {status}, {kinds}.\n")
-            parts += _example(answer.get("content", {}))
+            parts += _example(answer.get("content", {}), "an answer")
     errors = [
         (status, _faults(answer["description"]))
         for status, answer in operation["responses"].items()
@@ -99,11 +99,12 @@ def _value(schema: dict[str, Any]) -> str:
     return " ".join([str(kinds[0].get("type", "")), *bounds])
 
 
-def _example(content: dict[str, Any], title: str = "") -> list[str]:
+def _example(content: dict[str, Any], title: str) -> list[str]:
     for kind in content.values():
         for example in kind.get("examples", {}).values():
             if isinstance(example["value"], dict):
-                return [block("json" + title, json.dumps(shortened(example["value"]), indent=2))]
+                text = json.dumps(shortened(example["value"]), indent=2)
+                return [block(f'json title="{title}"', text)]
     return []
 
 

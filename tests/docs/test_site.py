@@ -16,7 +16,7 @@ from docs.generate import http
 from docs.generate.commands import commands
 from docs.generate.metrics import metrics
 from service.settings import Settings
-from tests.docs.blocks import REPOSITORY
+from tests.docs.blocks import REPOSITORY, blocks_of
 from tests.docs.running import variables
 
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("link", "href")}
@@ -24,16 +24,18 @@ LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"
 
 @dataclass
 class Page(HTMLParser):
-    """What a page has: anchors, links, what it loads, and its words."""
+    """What a page has."""
 
     anchors: set[str] = field(default_factory=set)
     links: list[str] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
+    code_blocks: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.code_blocks += tag == "pre"
         for name, value in attrs:
             if name == "id" and value:
                 self.anchors.add(value)
@@ -108,6 +110,23 @@ def test_no_page_loads_anything_from_another_host(site: Path, pages: dict[Path, 
     assert {link for link in loaded if urlsplit(link).netloc} == set()
     assert len(loaded) > 3
     assert re.findall(r"(?:url\(|@import)[\s\"']*(?:https?:)?//[^)\s]*", styles) == []
+
+
+def test_the_tests_of_code_blocks_see_every_one_that_a_page_shows(
+    site: Path, pages: dict[Path, Page]
+) -> None:
+    docs = site.parents[1] / "docs"
+    shown, seen = {}, {}
+    for path in docs.rglob("*.md"):
+        name = path.relative_to(docs).with_suffix("")
+        shown[name] = pages[site / name.with_suffix(".html")].code_blocks
+        seen[name] = len(blocks_of(str(name), path.read_text()))
+    # Docstrings have blocks of their own, and signatures look like some.
+    assert shown.pop(Path("reference/python")) > 10
+    del seen[Path("reference/python")]
+
+    assert seen == shown
+    assert sum(seen.values()) > 60
 
 
 def test_links_of_the_readme_lead_to_files() -> None:
