@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -413,30 +414,34 @@ def test_a_preview_with_photographs_is_what_classify_answers_afterwards(
         assert found.get("draft") == (True if found["class_id"] == "new" else None)
 
 
-def test_images_are_answered_while_a_class_s_photographs_are_looked_at(
+def test_as_many_classes_and_images_as_are_let_in_do_not_refuse_each_other(
     start: Start, picture: Picture, bundle: Bundle
 ) -> None:
-    # With room for one request, whose images are all that can wait.
-    server = start(queue_capacity="1", lanes="1", max_batch="1", fake_delay_s="0.1")
-    done = threading.Event()
-    statuses: list[int] = []
+    server = start(queue_capacity="4", lanes="1", max_batch="1", fake_delay_s="0.02")
+    images = {"image": [base64_of(picture("Jay"))] * 8}
+    photographs = photographs_of(bundle, 16)
+    registered = threading.Event()
 
-    def classify() -> None:
+    def register_one(number: int) -> int:
+        body = body_of(photographs, name=f"N{number}", class_id=f"n{number}")
+        return httpx.post(f"{server.url}/classes", json=body, timeout=60).status_code
+
+    def classify(_: int) -> list[int]:
+        statuses = []
         with httpx.Client(base_url=server.url, timeout=60) as client:
-            while not done.is_set():
-                statuses.append(client.post("/classify", content=picture("Jay")).status_code)
+            while not registered.is_set() or not statuses:
+                statuses.append(client.post("/classify", json=images).status_code)
+        return statuses
 
-    other = threading.Thread(target=classify)
-    other.start()
-    try:
-        made = register(server.client, photographs_of(bundle, 16))
-    finally:
-        done.set()
-        other.join()
+    with ThreadPoolExecutor(8) as threads:
+        looking = [threads.submit(classify, number) for number in range(4)]
+        try:
+            written = list(threads.map(register_one, range(4)))
+        finally:
+            registered.set()
 
-    assert made["examples"] == 16
-    assert len(statuses) > 1
-    assert set(statuses) == {200}
+    assert written == [201] * 4
+    assert {status for one in looking for status in one.result()} == {200}
 
 
 def test_photographs_make_a_class_a_near_one(
