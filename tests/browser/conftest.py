@@ -16,10 +16,10 @@ from playwright.sync_api import (
 )
 
 from model.bundle import Bundle
+from model.runtime.fake import write_fake_bundle
 from tests.browser.playground import Playground
 from tests.integration.conftest import (
     Server,
-    bundle,
     document_of,
     http,
     picture,
@@ -28,7 +28,7 @@ from tests.integration.conftest import (
     start,
 )
 
-__all__ = ["bundle", "http", "picture", "problem", "shared_server", "start"]
+__all__ = ["http", "picture", "problem", "shared_server", "start"]
 
 PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -37,6 +37,13 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One that knows its classes, and that it knows no others."""
+    path = tmp_path_factory.mktemp("bundles") / "fake"
+    return write_fake_bundle(path, calibration={"known_threshold": 5.0, "sheet_counts": 2.0})
 
 
 @pytest.fixture(scope="session", autouse=True)

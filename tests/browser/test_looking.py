@@ -262,21 +262,41 @@ def test_the_ranking_can_be_among_unseen_classes_alone(
     assert_shows(playground, answer(http, image, scope="unseen"))
 
 
-@pytest.mark.parametrize(("known", "is_told"), [(False, True), (True, False), (None, False)])
-def test_an_image_like_none_of_the_classes_is_told_in_words(
-    playground: Playground, picture: Picture, known: bool | None, is_told: bool
+def test_an_image_like_none_of_the_classes_is_told_in_words_until_there_is_one(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    sheet = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+    told = playground.page.locator("#unknown")
+    playground.look_at(picture("Jay"))
+    expect(playground.best).to_contain_text("Jay")
+    expect(told).to_be_hidden()
+
+    playground.look_at(picture(sheet))
+
+    nearest = answer(http, picture(sheet))[0]["name"]
+    said = f"Like none of the classes: even the nearest, {nearest}, is too far away."
+    expect(told).to_contain_text(said)
+    spoken = playground.page.locator("#spoken")
+    expect(spoken).to_contain_text(f"Like none of the classes. The nearest: {nearest}")
+    http.post("/classes", json={"name": "Bluebird", "attributes": sheet}).raise_for_status()
+    playground.look_at(picture(sheet))
+    expect(playground.best).to_contain_text("Bluebird")
+    expect(told).to_be_hidden()
+
+
+def test_where_nobody_can_say_what_is_known_nothing_is_said(
+    playground: Playground, picture: Picture
 ) -> None:
     def changed(route: Route) -> None:
         response = route.fetch()
-        route.fulfill(response=response, json=response.json() | {"known": known})
+        route.fulfill(response=response, json=response.json() | {"known": None})
 
     playground.page.route("**/classify?*", changed)
 
-    playground.look_at(picture("Jay"))
+    playground.look_at(picture({"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}))
 
-    expect(playground.best).to_contain_text("Jay")
-    told = playground.page.get_by_text("Like none of the classes: even the nearest, Jay")
-    expect(told).to_be_visible() if is_told else expect(told).to_be_hidden()
+    expect(playground.best).to_be_visible()
+    expect(playground.page.locator("#unknown")).to_be_hidden()
 
 
 def test_the_newest_of_two_photographs_is_shown_however_late_the_older_one_s_answer_comes(

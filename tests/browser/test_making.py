@@ -1,5 +1,7 @@
 """Classes are made, seen before they are saved, used at once, and taken back."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -10,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 import umzero
@@ -255,6 +258,112 @@ def test_undo_after_saving_removes_the_class_and_gives_the_draft_back(
     playground.save()
     expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
     assert [item["attributes"] for item in registered(http)] == [[0, 0, 100, 0, 0, 100, 100, 0, 0]]
+
+
+ALSO = "Use the open photograph as an example too"
+
+
+def test_the_open_photograph_can_be_an_example_of_the_class(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    image, page = picture(NEW), playground.page
+    playground.tab("Make a class")
+    also = page.get_by_label(ALSO)
+    expect(also).to_be_disabled()
+    playground.look_at(image)
+    playground.name_class("Bluebird")
+    playground.set_value("Crown", "blue", 100)
+    expect(playground.outlook()).to_contain_text("Bluebird would be")
+    by_sheet = playground.outlook().text_content() or ""
+
+    with page.expect_response("**/preview?*"):
+        also.check()
+
+    expect(playground.outlook()).not_to_have_text(by_sheet)
+    expect(playground.best).to_contain_text("Bluebird")
+    preview = playground.ranks()
+    playground.save()
+    expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
+    expect(also).not_to_be_checked()
+    expect(playground.best).to_contain_text("unseen")
+    assert [(rank.name, rank.share) for rank in playground.ranks()] == [
+        (rank.name, rank.share) for rank in preview
+    ]
+    (made,) = registered(http)
+    assert made["examples"] == 1
+    # The very file: sent over HTTP it makes the same class.
+    body = {"name": "Over HTTP", "class_id": "over-http", "attributes": made["attributes"]}
+    body["examples"] = [base64.b64encode(image).decode()]
+    http.post("/classes", json=body).raise_for_status()
+    found = http.post("/classify", content=image, params={"scope": "unseen"}).json()["predictions"]
+    assert found[0]["score"] == pytest.approx(found[1]["score"], abs=1e-5)
+    playground.tab("Classes")
+    row = page.locator("#classes li", has_text="Bluebird")
+    expect(row).to_contain_text(f"{made['class_id']} · 1 example photograph")
+    expect(page.locator("#classes li", has_text="Parrot")).not_to_contain_text("photograph")
+
+
+def test_what_is_in_the_box_is_the_example_where_there_is_a_box(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    bird = Image.open(io.BytesIO(picture(NEW)))
+    scene = Image.new("RGB", (3 * bird.width, 2 * bird.height), "yellow")
+    scene.paste(bird, (2 * bird.width, bird.height))
+    file = io.BytesIO()
+    scene.save(file, "PNG")
+    playground.look_at(file.getvalue())
+    page = playground.page
+    page.get_by_role("button", name="Box", exact=True).click()
+    box = {"x": 2 * bird.width, "y": bird.height, "width": bird.width, "height": bird.height}
+    for label, number in box.items():
+        page.get_by_label(label, exact=True).fill(str(number))
+        page.get_by_label(label, exact=True).press("Tab")
+    playground.tab("Make a class")
+    playground.name_class("Bluebird")
+    playground.set_value("Crown", "blue", 100)
+
+    page.get_by_label("Use what is in the box as an example too").check()
+    playground.save()
+
+    expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
+    (made,) = registered(http)
+    body = {"name": "Cut out", "class_id": "cut-out", "attributes": made["attributes"]}
+    body["examples"] = [base64.b64encode(picture(NEW)).decode()]
+    http.post("/classes", json=body).raise_for_status()
+    listed = http.post("/classify", content=picture(NEW)).json()["predictions"]
+    scores = {item["name"]: item["score"] for item in listed}
+    assert scores["Bluebird"] == pytest.approx(scores["Cut out"], abs=0.1)
+    http.put("/classes/cut-out", json=body | {"examples": []}).raise_for_status()
+    listed = http.post("/classify", content=picture(NEW)).json()["predictions"]
+    scores = {item["name"]: item["score"] for item in listed}
+    assert scores["Bluebird"] > scores["Cut out"] + 0.5
+
+
+def test_an_example_is_of_the_photograph_that_it_was_chosen_for(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    playground.look_at(picture(NEW))
+    playground.tab("Make a class")
+    playground.name_class("Bluebird")
+    playground.set_value("Crown", "blue", 100)
+    also = playground.page.get_by_label(ALSO)
+    also.check()
+    playground.look_at(picture("Jay"), "another.png")
+    expect(also).not_to_be_checked()
+    also.check()
+    playground.save()
+    saved = playground.notice("“Bluebird” is a class now")
+    expect(saved).to_be_visible()
+    assert [item["examples"] for item in registered(http)] == [1]
+
+    saved.get_by_role("button", name="Undo").click()
+
+    expect(also).to_be_checked()
+    assert registered(http) == []
+    also.uncheck()
+    playground.save()
+    expect(playground.notice("“Bluebird” is a class now")).to_be_visible()
+    assert [item["examples"] for item in registered(http)] == [0]
 
 
 def test_steps_of_the_sheet_are_undone_and_redone(playground: Playground) -> None:

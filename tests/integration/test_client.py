@@ -42,6 +42,54 @@ def test_a_class_is_registered_recognised_replaced_and_removed(
     assert client.classify(image, min_revision=revision).best.class_id != "of-a-client"
 
 
+def test_a_class_may_be_like_another_one_and_have_photographs(
+    client: umzero.Client, picture: Picture, tmp_path: Path
+) -> None:
+    data = picture(SHEET)
+    path = tmp_path / "photograph.png"
+    path.write_bytes(data)
+    pixels = Image.open(io.BytesIO(data))
+
+    made = client.register(
+        "Of a client", {"has_wing::red": 40}, like="jay", examples=[path, data, np.asarray(pixels)]
+    )
+
+    full = client.get(made.class_id)
+    assert (made.examples, full.examples, made.given) == (3, 3, 1)
+    assert full.attributes == [0, 0, 100, 0, 100, 0, 40, 0, 100]
+    assert {c.class_id: c.examples for c in client.classes()} == {
+        made.class_id: 3,
+        **dict.fromkeys(("robin", "jay", "cardinal", "parrot"), 0),
+    }
+    with_photographs = _score(client, data, made.class_id)
+    bare = client.replace(made.class_id, "Of a client", like=made.class_id)
+    assert (bare.examples, client.get(made.class_id).attributes) == (0, full.attributes)
+    assert _score(client, data, made.class_id) < with_photographs - 0.5
+    again = client.replace(made.class_id, "Of a client", like=made.class_id, examples=[path] * 3)
+    assert again.examples == 3
+    assert _score(client, data, made.class_id) == pytest.approx(with_photographs, abs=1e-5)
+    two = [
+        umzero.NewClass("First", like="jay", examples=[pixels]),
+        umzero.NewClass("Second", like=made.class_id),
+    ]
+    assert [item.examples for item in client.register_many(two)] == [1, 0]
+    with pytest.raises(umzero.RequestFailed, match="nobody") as refused:
+        client.register_many([two[0], umzero.NewClass("Third", like="nobody")])
+    assert (refused.value.code, refused.value.index) == ("unknown_class", 1)
+
+
+def _score(client: umzero.Client, image: bytes, class_id: str) -> float:
+    return client.classify(image, classes=[class_id]).best.score
+
+
+def test_what_is_known_is_told_with_each_answer(client: umzero.Client, picture: Picture) -> None:
+    image = picture("Jay")
+    assert client.classify(image).known is None  # this bundle doesn't say how near is near
+    assert client.classify(image, known_threshold=5).known is True
+    many = client.classify_many([image, picture("Robin")], known_threshold=11)
+    assert [getattr(item, "known", "refused") for item in many] == [False, False]
+
+
 def test_photographs_may_be_bytes_paths_pictures_and_pixels(
     client: umzero.Client, picture: Picture, tmp_path: Path
 ) -> None:
@@ -155,6 +203,9 @@ def test_the_asynchronous_client_does_the_same(http: httpx.Client, picture: Pict
                 assert "of-a-loop" in ids
                 again = await client.replace("of-a-loop", "Of a loop", SHEET)
                 assert again.revision > made.revision
+                like = await client.replace("of-a-loop", "Like", like="jay", examples=[image])
+                assert like.examples == (await client.get("of-a-loop")).examples == 1
+                assert (await client.classify(image, known_threshold=11)).known is False
             finally:
                 await client.remove("of-a-loop")
 

@@ -1,5 +1,6 @@
 """`umzero classes list`, `show`, `add` and `remove` against a real server."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 Run = Callable[..., CompletedProcess[str]]
+Picture = Callable[..., bytes]
 
 KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
 ADD_KITE = ("classes", "add", "Kite", "--id", "kite", "--attributes", json.dumps(KITE))
@@ -38,6 +40,45 @@ def test_a_class_is_added_and_shown_as_the_server_has_it(http: httpx.Client, umz
     assert "kite: Kite\n" in text
     assert f"near: {near[0]['name']} ({near[0]['similarity']:.2f})" in text
     assert {name for name in names if name in text} == {f"{g}::{v}" for g, v in KITE.items()}
+
+
+def test_a_class_is_added_like_another_one_and_with_photographs(
+    http: httpx.Client, umzero: Run, picture: Picture, tmp_path: Path
+) -> None:
+    (tmp_path / "one.png").write_bytes(picture(KITE))
+    (tmp_path / "two.jpg").write_bytes(picture("Robin", "JPEG"))
+    like_jay = ("classes", "add", "Kite", "--id", "kite", "--like", "jay")
+    differs = ("--attributes", '{"has_wing::red": 40}')
+
+    done = umzero(*like_jay, *differs, "--example", "one.png", "--example", "two.jpg")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "registered kite: Kite, 1 attributes given, 8 filled, 2 example photographs\n"
+    )
+    stored = http.get("/classes/kite").json()
+    assert (stored["examples"], stored["attributes"]) == (2, [0, 0, 100, 0, 100, 0, 40, 0, 100])
+    assert "example photographs: 2\n" in umzero("classes", "show", "kite").stdout
+    (shown,) = lines(umzero("classes", "show", "kite", "--json"))
+    listed = {item["class_id"]: item for item in lines(umzero("classes", "list", "--json"))}
+    assert shown["examples"] == listed["kite"]["examples"] == 2
+    assert listed["jay"]["examples"] == 0
+    # The photographs count: over HTTP the same class has the same score.
+    photographs = [(tmp_path / name).read_bytes() for name in ("one.png", "two.jpg")]
+    body = {
+        "name": "Over HTTP",
+        "class_id": "over-http",
+        "attributes": stored["attributes"],
+        "examples": [base64.b64encode(photograph).decode() for photograph in photographs],
+    }
+    http.post("/classes", json=body).raise_for_status()
+    found = http.post("/classify", content=picture(KITE), params={"top_k": 9}).json()
+    by_id = {item["class_id"]: item["score"] for item in found["predictions"]}
+    assert by_id["kite"] == pytest.approx(by_id["over-http"], abs=1e-5)
+    http.put("/classes/over-http", json=body | {"examples": []}).raise_for_status()
+    found = http.post("/classify", content=picture(KITE), params={"top_k": 9}).json()
+    by_id = {item["class_id"]: item["score"] for item in found["predictions"]}
+    assert by_id["kite"] > by_id["over-http"] + 0.5
 
 
 def test_a_sheet_may_be_a_file_or_come_by_stdin(
@@ -114,8 +155,10 @@ def test_what_can_be_removed_is_and_the_rest_is_told(http: httpx.Client, umzero:
         (("add", "X", "--attributes", "nowhere.json"), 1, "nowhere.json: No such file"),
         (("add", "X", "--attributes", "{"), 2, "--attributes is no JSON"),
         (("add", "X", "--attributes", json.dumps(KITE), "--metadata", "[]"), 2, "a JSON object"),
-        (("add", "X"), 2, "--attributes, --like or --example"),
-        (("add", "X", "--example", "nowhere.png"), 1, "nowhere.png: No such file"),
+        (("add", "X"), 2, "--attributes or --like"),
+        (("add", "X", "--example", "nowhere.png"), 2, "--attributes or --like"),
+        (("add", "X", "--like", "jay", "--example", "nowhere.png"), 1, "nowhere.png: No such file"),
+        (("add", "X", "--like", "nobody"), 1, "no class has the id 'nobody'"),
         (("show", "a b?"), 1, "no class has the id 'a b?'"),
         (("list", "--url", "nowhere"), 2, "'nowhere' isn't an address"),
         (("rename", "x"), 2, "No such command"),

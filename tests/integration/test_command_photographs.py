@@ -80,6 +80,32 @@ def test_the_table_names_the_best_class_first(umzero: Run) -> None:
 
 
 @pytest.mark.usefixtures("folder", "http")
+def test_an_image_like_none_of_the_classes_is_told_in_words_and_in_json(umzero: Run) -> None:
+    words = "none of the classes is near"
+    for threshold, known in (((), None), (("--known-threshold", "5"), True)):
+        assert words not in umzero("classify", "jay.png", *threshold).stdout
+        (said,) = lines(umzero("classify", "jay.png", "--json", *threshold))
+        assert said["known"] is known
+    far = ("--known-threshold", "11")
+    done = umzero("classify", "jay.png", "robin.png", *far)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(words) == 2
+    said = lines(umzero("classify", "jay.png", "robin.png", "--json", *far))
+    assert [item["known"] for item in said] == [False, False]
+    assert said[0]["predictions"][0]["name"] == "Jay"
+
+
+@pytest.mark.usefixtures("folder")
+def test_this_process_says_what_is_known_as_a_server_does(umzero: Run, birds_bundle: Path) -> None:
+    here = ("classify", "jay.png", "--bundle", birds_bundle, "--top-k", 1)
+    for threshold, known in ((-1000, True), (1000, False)):
+        (said,) = lines(umzero(*here, "--json", "--known-threshold", threshold))
+        assert said["known"] is known
+        assert said["bundle"] == "birds"
+    assert "none of the classes is near" in umzero(*here, "--known-threshold", 1000).stdout
+
+
+@pytest.mark.usefixtures("folder", "http")
 def test_what_is_typed_says_who_looks(umzero: Run, bundle: Bundle) -> None:
     # The fake bundle has no network: this process would need it, the server doesn't.
     here = umzero("classify", "jay.png", "--bundle", bundle.path)
@@ -154,11 +180,14 @@ def test_a_classifier_in_process_explains_as_the_server_does(
 ) -> None:
     sheet = {"has_crown": "blue", "has_breast": "red"}
     classifier = package.Classifier(bundle.path, backend=FakeBackend.of(bundle))
-    classifier.register("Kite", sheet)
     image = picture("Jay")
+    photographs = [picture("Robin"), image]
+    classifier.register("Kite", sheet)
+    classifier.register("Shown", {"has_wing": "red"}, like="jay", examples=photographs)
     with package.Client(str(http.base_url)) as client:
         client.register("Kite", sheet, class_id="Kite")
-        for class_id in ("jay", "Kite"):
+        client.register("Shown", {"has_wing": "red"}, "Shown", like="jay", examples=photographs)
+        for class_id in ("jay", "Kite", "Shown"):
             here, there = classifier.explain(image, class_id), client.explain(image, class_id)
             assert (here.class_id, here.name) == (there.class_id, there.name)
             assert here.logit == pytest.approx(there.logit, abs=1e-5)

@@ -114,8 +114,8 @@ def classes_add(
     as_json: JsonOption = False,
 ) -> None:
     """Register a class; it can be recognised when this returns."""
-    if attributes is None and like is None and not example:
-        raise typer.BadParameter("say what it looks like: --attributes, --like or --example")
+    if attributes is None and like is None:
+        raise typer.BadParameter("say what it looks like: --attributes or --like")
     sheet = None if attributes is None else _json_of("--attributes", attributes)
     kept = None if metadata is None else _parsed("--metadata", metadata)
     if kept is not None and not isinstance(kept, dict):
@@ -127,9 +127,10 @@ def classes_add(
     if as_json:
         print_json(_content(made))
     else:
+        photographs = f", {made.examples} example photographs" if made.examples else ""
         print_line(
             f"registered {made.class_id}: {made.name}, "
-            f"{made.given} attributes given, {made.filled} filled"
+            f"{made.given} attributes given, {made.filled} filled{photographs}"
         )
 
 

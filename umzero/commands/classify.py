@@ -63,18 +63,19 @@ def classify(
     ] = None,
     known_threshold: Annotated[
         float | None,
-        typer.Option(help="the score below which nothing is known; with a server"),
+        typer.Option(help="the score below which no class is known", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify photographs, by a server or in this process."""
     server, part = server_of(ctx, url), box_of(box)
     question: dict[str, Any] = {"top_k": top_k, "look": look, "gamma": gamma, "box": part}
+    question["known_threshold"] = known_threshold
     if server is not None:
-        question |= {"scope": scope, "classes": among, "known_threshold": known_threshold}
+        question |= {"scope": scope, "classes": among}
         found = _of_server(server, image, question)
-    elif scope != "all" or among or known_threshold is not None:
-        raise typer.BadParameter("--scope, --class and --known-threshold go with --url")
+    elif scope != "all" or among:
+        raise typer.BadParameter("--scope and --class go with --url")
     else:
         found = _in_process(bundle, image, question)
     failed = 0
@@ -126,7 +127,8 @@ def _in_process(
                     yield unreadable(image, error)
                 else:
                     predictions = [Prediction(**asdict(item)) for item in best]
-                    yield Classification(predictions, {}, bundle.resolve().name, 0, {})
+                    name = bundle.resolve().name
+                    yield Classification(predictions, {}, name, 0, {}, known=best.known)
                 step(1)
     finally:
         classifier.close()

@@ -92,7 +92,12 @@ function row(item) {
       "div",
       { class: "class-words" },
       make("span", { class: "class-name" }, item.name),
-      make("span", { class: "class-id" }, item.class_id),
+      make(
+        "span",
+        { class: "class-id" },
+        item.class_id,
+        item.examples ? ` · ${counted(item.examples, "example photograph")}` : null,
+      ),
     ),
     make("span", { class: `tag ${origin === "bundle" ? "seen" : "unseen"}` }, origin),
     ...buttons,

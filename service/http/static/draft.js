@@ -1,5 +1,7 @@
-// The class that is being made: a name and a number for every attribute, with a history.
+// The class that is being made: a name and a number for every attribute, with a history; and whether
+// the open photograph is an example of it.
 
+import { example } from "./photographs.js";
 import { emit, state } from "./state.js";
 
 const MOST = 100; // steps back
@@ -7,15 +9,17 @@ const MOST = 100; // steps back
 export const draft = {
   name: "",
   values: [], // in the order of state.attributes
-  touched: false, // it says more than the average class does
+  touched: false, // its sheet says more than the average class's does
+  photographed: false, // the open photograph is an example of it
 
   get title() {
     return this.name.trim() || "New class";
   },
 
   // What POST /classes takes: exactly what the sliders show.
-  content() {
-    return { name: this.title, attributes: [...this.values] };
+  async content() {
+    const content = { name: this.title, attributes: [...this.values] };
+    return this.photographed ? { ...content, examples: [await example()] } : content;
   },
 
   isChanged(index) {
@@ -37,6 +41,11 @@ export function canRedo() {
 
 export function rename(name) {
   draft.name = name;
+  emit("draft");
+}
+
+export function setPhotographed(photographed) {
+  draft.photographed = photographed;
   emit("draft");
 }
 
@@ -63,6 +72,7 @@ export function restart() {
   future = [];
   lastIndex = null;
   draft.name = "";
+  draft.photographed = false;
   draft.values = state.attributes.map(({ mean }) => mean);
   changed();
 }

@@ -47,12 +47,13 @@ async function preview() {
   previewing = new AbortController();
   const { signal } = previewing;
   if (!state.ranking || state.tab !== "make" || !draft.touched) return emit("preview", null);
-  const form = new FormData();
-  form.append("image", state.image.file);
-  form.append("class", new Blob([JSON.stringify(draft.content())], { type: "application/json" }));
-  // As the class will be asked for once it is there: a draft is never among the seen ones.
-  const asked = { method: "POST", body: form, query: question(), patient: true, signal };
   try {
+    const form = new FormData();
+    form.append("image", state.image.file);
+    const content = JSON.stringify(await draft.content());
+    form.append("class", new Blob([content], { type: "application/json" }));
+    // As the class will be asked for once it is there: a draft is never among the seen ones.
+    const asked = { method: "POST", body: form, query: question(), patient: true, signal };
     emit("preview", await call("preview", asked));
   } catch (error) {
     if (!isAbort(error)) emit("preview", { problem: error.message });

@@ -2,7 +2,9 @@
 
 import { call, send } from "./api.js";
 import { byId, tell } from "./dom.js";
-import { canRedo, canUndo, draft, redo, rename, restart, setAll, taken, undo } from "./draft.js";
+import {
+  canRedo, canUndo, draft, redo, rename, restart, setAll, setPhotographed, taken, undo,
+} from "./draft.js";
 import { notice } from "./notices.js";
 import { loadClasses } from "./classes.js";
 import { on, state } from "./state.js";
@@ -14,8 +16,12 @@ export function startMake() {
   on("draft", update);
   on("preview", outlook);
   on("image draft tab", () => outlook(null));
+  on("image", () => setPhotographed(false)); // that was about the one before
+  on("box", update);
   const name = byId("make-name");
   name.addEventListener("input", () => rename(name.value));
+  const photograph = byId("make-photograph");
+  photograph.addEventListener("change", () => setPhotographed(photograph.checked));
   byId("sheet-undo").addEventListener("click", undo);
   byId("sheet-redo").addEventListener("click", redo);
   byId("make").addEventListener("submit", (event) => {
@@ -29,6 +35,11 @@ function update() {
   if (name.value !== draft.name) name.value = draft.name;
   byId("sheet-undo").disabled = !canUndo();
   byId("sheet-redo").disabled = !canRedo();
+  byId("make-photograph").checked = draft.photographed;
+  byId("make-photograph").disabled = !state.image;
+  byId("make-photograph-words").textContent = state.box
+    ? "Use what is in the box as an example too"
+    : "Use the open photograph as an example too";
   const changed = draft.values.filter((_, index) => draft.isChanged(index)).length;
   const differ = changed === 1 ? "differs" : "differ";
   byId("make-summary").textContent = changed
@@ -70,12 +81,12 @@ async function save() {
     if (!draft.name.trim()) byId("make-name").focus();
     return;
   }
-  const before = taken();
+  const before = { ...taken(), image: draft.photographed ? state.image : null };
   const button = byId("make-save");
   button.disabled = true;
   try {
     const { classes, warnings = [] } = await send("classes", "POST", {
-      ...draft.content(),
+      ...(await draft.content()),
       name: draft.name.trim(),
     });
     restart();
@@ -95,5 +106,6 @@ async function unsave(id, before) {
   await call(`classes/${encodeURIComponent(id)}`, { method: "DELETE" });
   choose("make");
   setAll(before.values, before.name);
+  setPhotographed(before.image !== null && before.image === state.image);
   await loadClasses();
 }
