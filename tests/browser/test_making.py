@@ -299,7 +299,7 @@ def test_the_open_photograph_can_be_an_example_of_the_class(
     assert found[0]["score"] == pytest.approx(found[1]["score"], abs=1e-5)
     playground.tab("Classes")
     row = page.locator("#classes li", has_text="Bluebird")
-    expect(row).to_contain_text(f"{made['class_id']} · 1 example photograph")
+    expect(row).to_contain_text(f"1 example photograph · {made['class_id']}")
     expect(page.locator("#classes li", has_text="Parrot")).not_to_contain_text("photograph")
 
 

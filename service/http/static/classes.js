@@ -95,8 +95,9 @@ function row(item) {
       make(
         "span",
         { class: "class-id" },
+        // First, for a long id has its end cut off.
+        item.examples ? `${counted(item.examples, "example photograph")} · ` : null,
         item.class_id,
-        item.examples ? ` · ${counted(item.examples, "example photograph")}` : null,
       ),
     ),
     make("span", { class: `tag ${origin === "bundle" ? "seen" : "unseen"}` }, origin),
