@@ -1,5 +1,7 @@
 # serve: a running service.  test: the whole suite.  check: lint, formatting, types, import table.
 # docs: the site, in build/site.  docs-serve: the site, at http://127.0.0.1:8080 while it is written.
+# lock: the pinned requirements of the images.  image-check: the cpu image, built without an engine
+# (root, Debian's debootstrap).
 # bench: UMZero beside other ways to serve the same bundle.  screenshots: of the playground.
 # Needs make, git, and Python >= 3.11 with its venv; everything else is installed into .venv*.
 
@@ -14,14 +16,17 @@ SOURCES := $(shell find umzero service model -type f -not -path '*/__pycache__/*
 # The pin stands in pyproject.toml alone.
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)",.*/\1/p' pyproject.toml)
 BIN := .venv/bin
+LOCK = $(BIN)/uv --config-file docker/uv.toml pip compile --quiet --upgrade --generate-hashes \
+	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format docs docs-serve docs-pages bench screenshots clean
+.PHONY: help serve test check format docs docs-serve docs-pages lock image-check bench screenshots clean
 
 help:
 	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
 	@echo "make test [ARGS='-k batcher']"
 	@echo "make docs | docs-serve"
+	@echo "make lock | image-check"
 	@echo "make bench [ARGS='--rounds 1 --only umzero mosec']"
 	@echo "make check | format | screenshots | clean"
 
@@ -50,6 +55,22 @@ docs-serve: docs-pages
 # The pages that are made from the program: HTTP, commands, settings, metrics.
 docs-pages: .venv/.installed
 	$(BIN)/python -m docs.generate
+
+# The versions of today; each is then installed by its hash. Linux alone has images.
+lock: .venv/.installed
+	$(LOCK) --python-version 3.11 --extra postgres pyproject.toml -o docker/requirements-cpu.lock
+	$(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+		--no-emit-package mamba-ssm --no-emit-package causal-conv1d \
+		--extra train --extra cuda --extra postgres pyproject.toml -o docker/requirements-gpu.lock
+	$(LOCK) --python-version 3.12 --no-deps docker/requirements-cuda.in \
+		-o docker/requirements-cuda.lock
+	$(LOCK) --python-version 3.11 docker/requirements-build.in -o docker/requirements-build.lock
+
+image-check: .venv/.installed
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python docker/build.py cpu build/image
+	$(BIN)/python docker/size.py build/image/cpu
+	$(BIN)/python docker/start.py build/image/cpu
 
 # Each system gets an environment of its own beside this one, from bench/environments.py.
 bench: .venv-bench/bench/.installed
