@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.readings import Board, Build, Reading, merged
+from service.workers.folder import counters_in
 from service.workers.member import Member
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -30,7 +31,7 @@ class Metrics:
     Args:
         member: which of several processes counts here. `exposition` then tells what all of them
             counted, also those that were replaced. The variable PROMETHEUS_MULTIPROC_DIR must name
-            `member.counters` since the process began.
+            `counters_in(member.folder)` since the process began.
     """
 
     def __init__(self, member: Member | None = None) -> None:
@@ -44,7 +45,7 @@ class Metrics:
             # By slot and not by process: who replaces a worker counts on in its files.
             values.ValueClass = values.MultiProcessValue(lambda: member.slot)  # type: ignore[no-untyped-call]
             self._shown = CollectorRegistry()
-            MultiProcessCollector(self._shown, str(member.counters))  # type: ignore[no-untyped-call]
+            MultiProcessCollector(self._shown, str(counters_in(member.folder)))  # type: ignore[no-untyped-call]
             self._board = Board(member.folder, member.slot)
 
         def seconds(name: str, text: str, labels: Sequence[str] = ()) -> Histogram:

@@ -1,5 +1,6 @@
 """What the gauges show: of one process, or of several that answer as one."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -61,14 +62,15 @@ class Board:
         self._shown: Reading | None = None
 
     def show(self, reading: Reading) -> None:
-        """Let the others see it."""
+        """Let the others see it. Where there is no room for it, they see an older one."""
         if reading == self._shown:
             return
         path = reading_in(self._folder, self._slot)
         written = path.with_suffix(".new")
-        written.write_text(json.dumps(asdict(reading)))
-        written.replace(path)
-        self._shown = reading
+        with contextlib.suppress(OSError):
+            written.write_text(json.dumps(asdict(reading)))
+            written.replace(path)
+            self._shown = reading
 
     def others(self) -> list[Reading]:
         """What the others showed last, of those that live."""

@@ -126,7 +126,7 @@ class _MemberServer(Server):
         self._listener = socket.socket(fileno=assignment.listener)
         self._listener.set_inheritable(False)
         self._slot = member.slot
-        self._counts = Counts(member.folder, member.workers)
+        self._counts = Counts(member.folder)
         self._acceptor: Acceptor | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import mmap
 import socket
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,25 +18,22 @@ PATIENCE_S = 0.005  # how long a worker lets the others go first
 _PAUSE_S = 1.0  # after the system had no file descriptor left
 _NOBODY = -1
 _FILE = "connections"
-_BYTES = 8
 
 
 class Counts:
     """How many connections each worker has, in memory that all of them share.
 
     Args:
-        folder: where it lies.
-        workers: how many there are.
+        folder: where `create` was called.
     """
 
-    def __init__(self, folder: Path, workers: int) -> None:
-        with (folder / _FILE).open("a+b") as file:
-            is_new = file.seek(0, 2) == 0
-            file.truncate(_BYTES * workers)
-            self._counts = memoryview(mmap.mmap(file.fileno(), _BYTES * workers)).cast("q")
-        if is_new:
-            for slot in range(workers):
-                self.forget(slot)
+    def __init__(self, folder: Path) -> None:
+        with (folder / _FILE).open("r+b") as file:
+            self._counts = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
+
+    @staticmethod
+    def create(folder: Path, workers: int) -> None:
+        (folder / _FILE).write_bytes(array("q", [_NOBODY] * workers))
 
     def note(self, slot: int, connections: int) -> None:
         self._counts[slot] = connections

@@ -17,11 +17,6 @@ class Member:
     share: Share
     folder: Path  # of what all of them write down for each other, and nobody else
 
-    @property
-    def counters(self) -> Path:
-        """Prometheus's files."""
-        return counters_in(self.folder)
-
 
 @dataclass(frozen=True)
 class Assignment:
@@ -50,7 +45,3 @@ class Failed:
 @dataclass(frozen=True)
 class Begin:
     """What a worker is told once the socket is listened on: take connections."""
-
-
-def counters_in(folder: Path) -> Path:
-    return folder / "counters"

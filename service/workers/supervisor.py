@@ -14,11 +14,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from service import logs
 from service.engine.cpus import available_cpus
@@ -27,7 +27,8 @@ from service.listening import bound, listen, shown
 from service.readings import reading_in
 from service.settings import Settings
 from service.workers.connections import Counts
-from service.workers.member import Assignment, Begin, Failed, Member, Ready, counters_in
+from service.workers.folder import counters_in, shared_folder
+from service.workers.member import Assignment, Begin, Failed, Member, Ready
 from service.workers.shares import settings_of_one, shares
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,10 @@ def supervise(settings: Settings, command: Sequence[str] = COMMAND) -> None:
     logs.set_up(settings.log_level, settings.log_format)
     with (
         bound(settings.host, settings.port) as listener,
-        tempfile.TemporaryDirectory(prefix="umzero-", ignore_cleanup_errors=True) as folder,
+        shared_folder(settings.workers) as folder,
     ):
         listener.setblocking(False)
-        asyncio.run(_Supervisor(settings, command, listener, Path(folder)).run())
+        asyncio.run(_Supervisor(settings, command, listener, folder).run())
 
 
 class _Worker:
@@ -123,8 +124,7 @@ class _Supervisor:
         self._command = command
         self._listener = listener
         self._folder = folder
-        counters_in(folder).mkdir()
-        self._counts = Counts(folder, settings.workers)
+        self._counts = Counts(folder)
         self._shares = shares(settings.workers)
         if settings.workers > (cpus := available_cpus()):
             log.warning("more workers than CPUs", extra={"workers": settings.workers, "cpus": cpus})
@@ -167,12 +167,12 @@ class _Supervisor:
         # The first one measures in peace how the bundle runs; the others are told.
         first = await self._start(0)
         self._settings = self._settings.model_copy(update=first.plan)
-        await asyncio.gather(*(self._start(slot) for slot in slots[1:]))
+        await _together(self._start(slot) for slot in slots[1:])
         listen(self._listener, self._settings.host, self._settings.port)
         print(f"serving {first.bundle} at {shown(self._listener)}", flush=True)
         for worker in self._workers.values():
             worker.tell(Begin())
-        await asyncio.gather(*(self._keep(slot) for slot in slots))
+        await _together(self._keep(slot) for slot in slots)
 
     async def _keep(self, slot: int) -> None:
         """Replace the worker of a slot whenever it ends.
@@ -253,3 +253,17 @@ class _Supervisor:
             log.error("worker killed, it did not end", extra={"slot": ends[end].slot})
             ends[end].process.kill()
         await asyncio.gather(*ends)
+
+
+async def _together(parts: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Wait for all; the first that fails ends the others.
+
+    Raises:
+        ConfigurationError: one of them did.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(part)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
