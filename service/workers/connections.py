@@ -10,6 +10,7 @@ import mmap
 import socket
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -75,11 +76,14 @@ class Acceptor:
         self._connections = connections
         self._protocol = protocol
         self.loop = asyncio.get_running_loop()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._pause: asyncio.TimerHandle | None = None
         self._is_open = False
 
     def open(self) -> None:
+        if self._listener.fileno() < 0:  # closed meanwhile
+            return
         self._is_open = True
         self.note()
         self._wait()
@@ -96,7 +100,7 @@ class Acceptor:
 
     def note(self) -> int:
         """Tell the others how many connections we have."""
-        own = self._connections() + len(self._opening)
+        own = self._connections() + self._opening
         if self._is_open:
             self._counts.note(self._slot, own)
         return own
@@ -110,17 +114,21 @@ class Acceptor:
         self._pause = None
         self.loop.add_reader(self._listener.fileno(), self._come)
 
-    def _come(self) -> None:
-        fewest = self._counts.fewest_of_others(self._slot)
-        if fewest is not None and self.note() > fewest:
-            self._rest(PATIENCE_S, self._take_what_is_left)
-        else:
-            self._take()
+    def _come(self, seen: int = _NOBODY) -> None:
+        """Take a connection, or let the others go first.
 
-    def _take_what_is_left(self) -> None:
-        """The others went first, or are too busy to."""
+        Args:
+            seen: the fewest that one of the others had before it was let go first.
+        """
+        fewest = self._counts.fewest_of_others(self._slot)
+        if fewest in (None, seen) or self.note() <= fewest:
+            self._take()
+        else:
+            self._rest(PATIENCE_S, partial(self._come_again, fewest))
+
+    def _come_again(self, seen: int) -> None:
         self._wait()
-        self._take()
+        self._come(seen)
 
     def _take(self) -> None:
         try:
@@ -131,9 +139,10 @@ class Acceptor:
             log.exception("can't accept connections")
             self._rest(_PAUSE_S, self._wait)
             return
-        opening = self.loop.create_task(self._serve(connection))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
+        self._opening += 1
+        task = self.loop.create_task(self._serve(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self.note()
 
     async def _serve(self, connection: socket.socket) -> None:
@@ -143,6 +152,8 @@ class Acceptor:
             await self.loop.connect_accepted_socket(self._protocol, connection)
         except OSError:  # the client has left again
             connection.close()
+        finally:
+            self._opening -= 1
 
     def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         self.loop.remove_reader(self._listener.fileno())

@@ -48,9 +48,15 @@ def supervise(settings: Settings, command: Sequence[str] = COMMAND) -> None:
         command: starts a worker; it is given one more argument, see `service.workers.child`.
 
     Raises:
-        ConfigurationError: the address can't be had, or a worker could not start.
+        ConfigurationError: the address can't be had, the database can't be shared, or a worker
+            could not start.
     """
     logs.set_up(settings.log_level, settings.log_format)
+    if ":memory:" in settings.store_url or "mode=memory" in settings.store_url:
+        raise ConfigurationError(
+            "a database in memory belongs to one process, and "
+            f"--workers is {settings.workers}; name a file or a server with --database-url"
+        )
     with (
         bound(settings.host, settings.port) as listener,
         shared_folder(settings.workers) as folder,
@@ -149,8 +155,7 @@ class _Supervisor:
             for task in (signalled, serving):
                 task.cancel()
             await asyncio.gather(signalled, serving, return_exceptions=True)
-            if not self._signal.is_set():
-                self._pass_on(signal.SIGTERM)
+            self._pass_on(signal.SIGTERM)  # also to one that was started since the signal
             await self._all_ended()
 
     def _end(self, number: int) -> None:
@@ -158,8 +163,10 @@ class _Supervisor:
         self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
-        for worker in self._workers.values():
-            worker.process.send_signal(number)
+        for slot, worker in self._workers.items():
+            # One that starts would be ended by SIGHUP, and reads what it is about anyway.
+            if number != signal.SIGHUP or slot in self._ready:
+                worker.process.send_signal(number)
 
     async def _serve(self) -> None:
         """Raises: ConfigurationError, a worker could not start."""
