@@ -374,3 +374,13 @@ def test_workers_share_the_cpus_and_what_the_service_takes_on(pair: Server) -> N
         allowed = [os.sched_getaffinity(pid) for pid in workers_of(pair)]
         assert not allowed[0] & allowed[1]
         assert [len(each) for each in allowed] == [len(cpus) // 2] * 2
+
+
+def test_a_hangup_reaches_workers_and_ends_nobody(pair: Server) -> None:
+    workers = workers_of(pair)
+
+    pair.process.send_signal(signal.SIGHUP)
+
+    (client,) = connected(pair, 1)
+    assert client.get("/readyz").status_code == 200
+    assert workers_of(pair) == workers
