@@ -23,6 +23,7 @@ from service.http.routes import (
     preview,
 )
 from service.settings import Settings
+from service.workers.member import Member
 
 
 class _App(FastAPI):
@@ -46,16 +47,19 @@ Errors are RFC 9457 problem details, `application/problem+json` with a stable `c
 """
 
 
-def create_app(settings: Settings, backend: Backend | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, backend: Backend | None = None, member: Member | None = None
+) -> FastAPI:
     """Build a service and its routes; it warms up once the app starts.
 
     Args:
         backend: instead of the one that the settings name.
+        member: which of several processes this is.
 
     Raises:
         ModelError, ConfigurationError: see `service.bootstrap.build`.
     """
-    service = build(settings, backend)
+    service = build(settings, backend, member=member)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -22,7 +22,8 @@ from service.engine.pages import use_large_pages
 from service.engine.plan import Asked, Plan, choose
 from service.engine.rate import ServiceRate
 from service.errors import ConfigurationError, NotReady
-from service.metrics import Metrics, Reading
+from service.metrics import Metrics
+from service.readings import Reading
 from service.registry.prototypes import prototypes_of
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
@@ -32,6 +33,7 @@ from service.usecases.classify import IMAGES_AT_ONCE, Classify
 from service.usecases.explain import Explain
 from service.usecases.preview import Previews
 from service.usecases.register_class import Register
+from service.workers.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -107,20 +109,24 @@ class Service:
 
 
 def build(
-    settings: Settings, backend: Backend | None = None, store: ClassStore | None = None
+    settings: Settings,
+    backend: Backend | None = None,
+    store: ClassStore | None = None,
+    member: Member | None = None,
 ) -> Service:
     """Build a service that has not started.
 
     Args:
         backend: instead of the one that the settings name.
         store: instead of the database that the settings name.
+        member: which of several processes this is.
 
     Raises:
         ModelError: no bundle there, or no backend for it.
         ConfigurationError: the database can't be used.
     """
     bundle = bundles.read(settings.bundle)
-    cpus = available_cpus()
+    cpus = member.share.cpus if member else available_cpus()
     plan, backend = _planned(settings, bundle, backend, cpus)
     _check_fit(bundle, backend)
     if store is None:
@@ -130,7 +136,7 @@ def build(
             len(bundle.manifest.attributes),
             settings.database_timeout_s,
         )
-    metrics = Metrics()
+    metrics = Metrics(member)
     rate = ServiceRate(plan.lanes, metrics)
     generation = Generation(
         bundle=bundle,

@@ -4,8 +4,6 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -17,7 +15,9 @@ from service import logs
 from service.app import create_app
 from service.bootstrap import Service
 from service.errors import ConfigurationError
+from service.listening import bound, listen, shown
 from service.settings import Settings, read
+from service.workers.supervisor import supervise
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def serve(
     bundle: Annotated[Path | None, typer.Option(help=_help("bundle"))] = None,
     host: Annotated[str | None, typer.Option(help=_help("host"))] = None,
     port: Annotated[int | None, typer.Option(help=_help("port"))] = None,
+    workers: Annotated[int | None, typer.Option(help=_help("workers"))] = None,
     database_url: Annotated[str | None, typer.Option(help=_help("database_url"))] = None,
     state_dir: Annotated[Path | None, typer.Option(help=_help("state_dir"))] = None,
     backend: Annotated[str | None, typer.Option(help=_help("backend"))] = None,
@@ -63,7 +64,11 @@ def serve(
 ) -> None:
     """Serve a bundle over HTTP. Every option is also a variable UMZERO_<OPTION>."""
     given = {key: value for key, value in locals().items() if value is not None}
-    run(read(given))
+    settings = read(given)
+    if settings.workers > 1:
+        supervise(settings)
+    else:
+        run(settings)
 
 
 def run(settings: Settings, app: Any = None) -> None:
@@ -77,7 +82,19 @@ def run(settings: Settings, app: Any = None) -> None:
     """
     logs.set_up(settings.log_level, settings.log_format)
     app = create_app(settings) if app is None else app
-    config = uvicorn.Config(
+    server = Server(server_config(app, settings), app.state.service)
+    # uvicorn raises the signal again when it is done; the drain was the answer to it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with bound(settings.host, settings.port) as listener:
+        listen(listener, settings.host, settings.port)
+        server.run([listener])
+    if server.failed:
+        raise ConfigurationError("the service could not start; the log says why")
+
+
+def server_config(app: Any, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -88,31 +105,9 @@ def run(settings: Settings, app: Any = None) -> None:
         proxy_headers=False,  # nothing here asks who the client is
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    server = _Server(config, app.state.service)
-    # uvicorn raises the signal again when it is done; the drain was the answer to it.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    with _listening(settings.host, settings.port) as listener:
-        server.run([listener])
-    if server.failed:
-        raise ConfigurationError("the service could not start; the log says why")
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that is bound, so that an address that can't be had is our own error."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigurationError(
-            f"can't listen on {host} port {port} ({error.strerror}); "
-            "choose others with --host and --port"
-        ) from error
-
-
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Turns readiness off with the first signal, and says where it listens once it is ready."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
@@ -133,14 +128,15 @@ class _Server(uvicorn.Server):
         await self._service.settled.wait()
         if self._service.state == "failed":
             self.failed = self.should_exit = True
-        if self._service.state != "ready" or not self.servers:
+        if self._service.state != "ready":
             return
         # What was loaded stays; to look through it for garbage again and again holds requests up.
         gc.collect()
         gc.freeze()
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        print(
-            f"serving {self._service.generation.bundle.name} at http://{shown}:{port}", flush=True
-        )
-        sys.stdout.flush()
+        self.announce()
+
+    def announce(self) -> None:
+        """Say that requests are answered from now on."""
+        if self.servers:
+            where = shown(self.servers[0].sockets[0])
+            print(f"serving {self._service.generation.bundle.name} at {where}", flush=True)

@@ -1,20 +1,23 @@
 """What Prometheus sees. Labels never hold a class, an id or a path that a client chose."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.engine.plan import Plan
+from service.readings import Board, Build, Reading, merged
+from service.workers.folder import counters_in
+from service.workers.member import Member
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -22,25 +25,28 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the gauges show, read when Prometheus asks."""
-
-    ready: bool
-    queue_depth: int
-    queue_capacity: int
-    plan: Plan
-    own_classes: int
-    registered_classes: int
-    revision: int
-
-
 class Metrics:
-    """One process's metrics, in a registry of their own."""
+    """A service's metrics, in a registry of their own.
 
-    def __init__(self) -> None:
+    Args:
+        member: which of several processes counts here. `exposition` then tells what all of them
+            counted, also those that were replaced. The variable PROMETHEUS_MULTIPROC_DIR must name
+            `counters_in(member.folder)` since the process began.
+    """
+
+    def __init__(self, member: Member | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, which nobody reads
         self._registry = CollectorRegistry()
+        self._shown = self._registry
+        self._board: Board | None = None
+        self._build: Build | None = None
+        self._read: Callable[[], Reading] | None = None
+        if member is not None:
+            # By slot and not by process: who replaces a worker counts on in its files.
+            values.ValueClass = values.MultiProcessValue(lambda: member.slot)  # type: ignore[no-untyped-call]
+            self._shown = CollectorRegistry()
+            MultiProcessCollector(self._shown, str(counters_in(member.folder)))  # type: ignore[no-untyped-call]
+            self._board = Board(member.folder, member.slot)
 
         def seconds(name: str, text: str, labels: Sequence[str] = ()) -> Histogram:
             return Histogram(name, text, labels, buckets=_SECONDS, registry=self._registry)
@@ -68,18 +74,18 @@ class Metrics:
         )
 
     def describe(self, version: str, bundle: str, backend: str, precision: str) -> None:
-        """Set what is constant for the life of the process."""
-        info = Gauge(
-            "umzero_build_info",
-            "Always 1; the labels say what runs.",
-            ("version", "bundle", "backend", "precision"),
-            registry=self._registry,
-        )
-        info.labels(version, bundle, backend, precision).set(1)
+        """Say what runs."""
+        self._build = (version, bundle, backend, precision)
 
     def watch(self, read: Callable[[], Reading]) -> None:
         """Fill the gauges from `read` at every exposition."""
-        self._registry.register(_Gauges(read))
+        self._read = read
+        self._shown.register(_Gauges(self._readings, several=self._board is not None))
+
+    def show(self) -> None:
+        """Let the other processes see our gauges; they see them as they are now."""
+        if self._board is not None:
+            self._board.show(self._reading())
 
     def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
         self._requests.labels(route, method, str(status)).observe(seconds)
@@ -106,18 +112,39 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)
+
+    def _reading(self) -> Reading:
+        assert self._read is not None
+        return replace(self._read(), build=self._build)
+
+    def _readings(self) -> list[Reading]:
+        return [self._reading(), *(self._board.others() if self._board else ())]
 
 
 class _Gauges:
-    def __init__(self, read: Callable[[], Reading]) -> None:
+    def __init__(self, read: Callable[[], list[Reading]], several: bool) -> None:
         self._read = read
+        self._several = several
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        now = self._read()
+        readings = self._read()
+        now = merged(readings)
+        builds = sorted({reading.build for reading in readings if reading.build})
+        if builds:
+            info = GaugeMetricFamily(
+                "umzero_build_info",
+                "Always 1; the labels say what runs.",
+                labels=("version", "bundle", "backend", "precision"),
+            )
+            for build in builds:
+                info.add_metric(build, 1)
+            yield info
+        if self._several:
+            yield _gauge("umzero_workers", "Processes that answer requests.", len(readings))
         yield _gauge("umzero_ready", "1 when requests are answered.", float(now.ready))
         yield _gauge("umzero_queue_depth", "Requests at work or waiting.", now.queue_depth)
         yield _gauge("umzero_queue_capacity", "The most of them.", now.queue_capacity)

@@ -42,11 +42,11 @@ PLACES: dict[str, tuple[str, ...]] = {
     "scipy": ("model.data.xlsa17",),
     "matplotlib": ("model.training",),
     "tensorboard": ("model.training",),
-    "fastapi": ("service.app", "service.http", "service.ray_app"),
+    "fastapi": ("service.app", "service.http", "service.ray_app", "service.workers.child"),
     "starlette": ("service.app", "service.http", "service.ray_app"),
     "orjson": ("service.http",),
     "python_multipart": ("service.http",),
-    "uvicorn": ("service.commands",),
+    "uvicorn": ("service.commands", "service.workers.child"),
     # Settings are pydantic models: their fields and validators come from pydantic itself.
     "pydantic": ("service.http.schemas", "service.http.oip_schemas", "service.settings"),
     "pydantic_settings": ("service.settings",),

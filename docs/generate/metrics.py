@@ -4,7 +4,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docs.generate.markdown import code, table
 from service.engine.plan import Plan
-from service.metrics import Metrics, Reading
+from service.metrics import Metrics
+from service.readings import Reading
 
 _OWN = {"le", "quantile"}  # of histograms
 

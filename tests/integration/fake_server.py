@@ -1,10 +1,12 @@
 """`umzero serve`, with the fake backend: what the integration tests start as a process.
 
 Settings come from UMZERO_* alone; FAKE_DELAY_S makes every batch take that long. An image whose
-middle is pure magenta makes its batch fail.
+middle is pure magenta makes its batch fail. With an argument it is one worker of several.
 """
 
 import os
+import sys
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,10 @@ from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
 from service.app import create_app
 from service.commands import run
-from service.settings import read
+from service.settings import Settings, read
+from service.workers import child
+from service.workers.member import Member
+from service.workers.supervisor import supervise
 
 MAGENTA = (255, 0, 255)
 
@@ -25,11 +30,21 @@ def fail_on_magenta(images: U8) -> Exception | None:
     return None
 
 
-def main() -> None:
-    settings = read({})
+def create(settings: Settings, member: Member | None = None) -> Any:
     delay_s = float(os.environ.get("FAKE_DELAY_S", "0"))
     backend = FakeBackend.of(bundles.read(settings.bundle), delay_s=delay_s, fail=fail_on_magenta)
-    run(settings, create_app(settings, backend))
+    return create_app(settings, backend, member)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        child.main(create)
+        return
+    settings = read({})
+    if settings.workers > 1:
+        supervise(settings, [sys.executable, __file__])
+    else:
+        run(settings, create(settings))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.engine.plan import Plan
 from service.logs import JsonFormatter, TextFormatter
-from service.metrics import Metrics, Reading
+from service.metrics import Metrics
+from service.readings import Reading
 
 
 def samples(metrics: Metrics) -> dict[str, float]:

@@ -1,0 +1,386 @@
+"""`--workers 2`: several processes that look like one from outside."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from model import bundle as bundles
+from model.bundle import Bundle
+from model.errors import ModelError
+from model.runtime.fake import write_fake_bundle
+from tests.integration.conftest import Server
+from tests.integration.test_lifecycle import until
+
+Picture = Callable[..., bytes]
+Start = Callable[..., Server]
+
+KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+CLIENTS = 8
+TURNS = 4
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc to look into processes"
+)
+
+
+def workers_of(server: Server) -> list[int]:
+    """The processes that live, without the supervisor."""
+    pid = server.process.pid
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def pair(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers that seldom look at the store by themselves."""
+    folder = tmp_path_factory.mktemp("pair")
+    settings = {
+        "UMZERO_BUNDLE": str(bundle.path),
+        "UMZERO_STATE_DIR": str(folder / "state"),
+        "UMZERO_WORKERS": "2",
+        "UMZERO_QUEUE_CAPACITY": "5",
+        "UMZERO_REFRESH_S": "2",
+    }
+    server = Server(settings, folder / "server.log")
+    yield server
+    server.kill()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def connections(server: Server, pid: int) -> int:
+    """How many clients are connected to this process."""
+    port = f":{server.address[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(port) and row[3] == "01"}
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found += str(descriptor.readlink()) in ours
+        except OSError:  # closed meanwhile
+            continue
+    return found
+
+
+def counted(client: httpx.Client) -> dict[tuple[str, str, str], float]:
+    """Requests by route, method and status, without those that ask for this."""
+    return {
+        (labels["route"], labels["method"], labels["status"]): value
+        for name, labels, value in samples(client)
+        if name == "umzero_request_duration_seconds_count" and labels["route"] != "/metrics"
+    }
+
+
+def samples(client: httpx.Client) -> list[tuple[str, dict[str, str], float]]:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return [(item.name, item.labels, item.value) for family in families for item in family.samples]
+
+
+def value(client: httpx.Client, name: str, **labels: str) -> float:
+    (found,) = [v for n, ls, v in samples(client) if n == name and ls == labels]
+    return found
+
+
+def connected(server: Server, clients: int) -> list[httpx.Client]:
+    """Clients with a connection each that lasts; every worker has some of them."""
+    opened = [httpx.Client(base_url=server.url, timeout=60) for _ in range(clients)]
+    for client in opened:
+        assert client.get("/livez").status_code == 200
+    if clients > 1:
+        assert all(connections(server, pid) for pid in workers_of(server))
+    return opened
+
+
+def mix(client: httpx.Client, who: str, picture: Picture) -> Counter[tuple[str, str, str]]:
+    """Some of everything, and what came of it."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+
+    def note(route: str, response: httpx.Response) -> None:
+        seen[route, response.request.method, str(response.status_code)] += 1
+
+    good = picture("Robin")
+    for turn in range(TURNS):
+        note("/classify", client.post("/classify", content=good))
+        note("/classify", client.post("/classify?top_k=1", content=good))
+        note("/classify", client.post("/classify", content=b"no image"))
+        note("/classes/{class_id}", client.get("/classes/nobody"))
+        sheet = {"name": f"Bird {who} {turn}", "attributes": KITE}
+        created = client.post("/classes", json=sheet)
+        note("/classes", created)
+        if turn % 2:
+            path = f"/classes/{created.json()['classes'][0]['class_id']}"
+            note("/classes/{class_id}", client.delete(path))
+    return seen
+
+
+def test_the_sums_are_what_the_clients_counted_also_after_a_worker_died(
+    start: Start, picture: Picture
+) -> None:
+    server = start(workers="2")
+    clients = connected(server, CLIENTS)
+    expected: Counter[tuple[str, str, str]] = Counter({("/livez", "GET", "200"): CLIENTS})
+    images = value(clients[0], "umzero_images_total")  # of the warm-up
+
+    def run(when: str) -> None:
+        def mixed(number: int) -> Counter[tuple[str, str, str]]:
+            return mix(clients[number], f"{when} {number}", picture)
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            for seen in pool.map(mixed, range(CLIENTS)):
+                expected.update(seen)
+
+    def check() -> None:
+        for client in clients:  # of both workers
+            until(lambda client=client: counted(client) == dict(expected), "the sums are right")
+            good = expected["/classify", "POST", "200"]
+            assert value(client, "umzero_images_total") == images + good
+            assert value(client, "umzero_batch_size_sum") == images + good
+            assert value(client, "umzero_decode_duration_seconds_count") >= good
+
+    run("first")
+    check()
+    left = TURNS * CLIENTS / 2
+    assert expected["/classify", "POST", "200"] == 2 * TURNS * CLIENTS
+    for client in clients:
+        until(
+            lambda client=client: (
+                value(client, "umzero_classes", origin="registered") == TURNS * CLIENTS / 2
+            ),
+            "every worker's answer tells of the classes that are left",
+        )
+        assert value(client, "umzero_classes", origin="bundle") == 4
+        assert value(client, "umzero_queue_capacity") == 64
+        assert value(client, "umzero_registry_revision") == 3 * left
+        assert value(client, "umzero_workers") == 2
+        assert value(client, "umzero_ready") == 1
+        assert all("pid" not in labels for _, labels, _ in samples(client))
+
+    victim = workers_of(server)[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: "worker replaced" in server.log.read_text(), "the dead one is replaced")
+    with httpx.Client(base_url=server.url, timeout=60) as fresh:
+        until(lambda: value(fresh, "umzero_workers") == 2, "the new one shows itself")
+        assert counted(fresh) == dict(expected)  # nothing that the dead one counted is lost
+        images = value(fresh, "umzero_images_total") - expected["/classify", "POST", "200"]
+    for client in clients:
+        client.close()
+    clients = connected(server, CLIENTS)
+    expected["/livez", "GET", "200"] += CLIENTS
+    run("later")
+    check()
+
+
+def test_prometheus_own_linter_finds_nothing_in_the_sums(pair: Server, picture: Picture) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("needs the program promtool, of Debian's package prometheus")
+    assert pair.client.post("/classify", content=picture("Robin")).status_code == 200
+    assert pair.client.post("/classify", content=b"no image").status_code == 422
+
+    told = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=pair.client.get("/metrics").text,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert (told.returncode, told.stdout) == (0, "")
+
+
+def test_a_killed_worker_costs_what_it_had_in_flight_and_is_replaced(
+    start: Start, picture: Picture
+) -> None:
+    server = start(workers="2", fake_delay_s="0.01")
+    data = picture("Robin")
+    clients = connected(server, CLIENTS)
+    results: list[str] = []
+    is_over = threading.Event()
+
+    def load(client: httpx.Client) -> None:
+        while not is_over.is_set():
+            try:
+                results.append(str(client.post("/classify", content=data).status_code))
+            except httpx.TransportError as error:  # counted, never tried again
+                results.append(type(error).__name__)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        running = [pool.submit(load, client) for client in clients]
+        until(lambda: len(results) > 50, "requests are answered")
+        victim, other = workers_of(server)
+        at_most = connections(server, victim)  # each has one request in flight, at most
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: "worker replaced" in server.log.read_text(), "the dead one is replaced")
+        until(lambda: all(connections(server, pid) for pid in workers_of(server)), "both work")
+        before = len(results)
+        until(lambda: len(results) > before + 50, "answers go on")
+        is_over.set()
+        for each in running:
+            each.result()
+
+    outcomes = Counter(results)
+    failures = len(results) - outcomes["200"]
+    assert failures <= at_most < CLIENTS
+    assert set(results[before:]) == {"200"}
+    assert other in workers_of(server)
+    assert len(workers_of(server)) == 2
+    # A request that the dead one answered may be uncounted, and the other way round.
+    answered = counted(server.client)["/classify", "POST", "200"]
+    assert abs(answered - outcomes["200"]) <= failures
+
+
+def test_terminated_workers_answer_what_is_in_flight_and_nothing_is_left(
+    start: Start, picture: Picture
+) -> None:
+    server = start(workers="2", fake_delay_s="0.2", max_batch="2", drain_s="20")
+    data = picture("Jay")
+    workers = workers_of(server)
+
+    def send(_: int) -> int:
+        return httpx.post(f"{server.url}/classify", content=data, timeout=60).status_code
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = [pool.submit(send, number) for number in range(CLIENTS)]
+        until(lambda: server.metric("umzero_queue_depth") == CLIENTS, "all are admitted")
+        server.terminate()
+        assert [answer.result() for answer in answers] == [200] * CLIENTS
+
+    assert server.process.wait(timeout=30) == 0
+    assert not any(map(is_alive, workers))
+    assert "Traceback" not in server.log.read_text()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{server.url}/livez")
+
+
+def test_nothing_outlives_a_supervisor_that_was_killed(start: Start) -> None:
+    server = start(workers="2")
+    workers = workers_of(server)
+    assert len(workers) == 2
+    variables = Path(f"/proc/{workers[0]}/environ").read_text().split("\0")
+    (counters,) = [v.partition("=")[2] for v in variables if "PROMETHEUS_MULTIPROC_DIR" in v]
+    folder = Path(counters).parent
+    assert folder.is_dir()
+
+    server.kill()
+
+    until(lambda: not any(map(is_alive, workers)), "the workers end")
+    assert not folder.exists()
+
+
+def test_a_start_that_fails_ends_the_service_with_the_words_of_one_worker(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as refused:
+        bundles.read(tmp_path / "nowhere")
+    given = {"workers": 2, "bundle": tmp_path / "nowhere", "port": 0}
+    options = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "umzero.cli", "serve", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert " ".join(done.stderr.split()) == f"error: {refused.value}"
+
+
+def test_workers_that_can_not_use_their_database_are_not_started_again_and_again(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "umzero.db").write_bytes(b"something else entirely" * 100)
+
+    with pytest.raises(pytest.fail.Exception, match="can't be used"):
+        start(workers="2")
+
+    assert "worker ended" not in (tmp_path / "server.log").read_text()
+
+
+def test_what_can_not_be_replaced_is_tried_again_while_another_worker_answers(
+    start: Start, tmp_path: Path, picture: Picture
+) -> None:
+    bundle = write_fake_bundle(tmp_path / "own")
+    manifest = bundle.path / "manifest.json"
+    kept = manifest.read_bytes()
+    server = start(workers="2", bundle=str(bundle.path))
+    manifest.write_bytes(b"{")
+
+    os.kill(workers_of(server)[0], signal.SIGTERM)  # it has not to be a crash
+    until(lambda: "worker can't be replaced" in server.log.read_text(), "it is tried")
+    assert server.client.post("/classify", content=picture("Jay")).status_code == 200
+    manifest.write_bytes(kept)
+    until(lambda: "worker replaced" in server.log.read_text(), "it works again")
+
+    manifest.write_bytes(b"{")
+    for pid in workers_of(server):
+        os.kill(pid, signal.SIGKILL)
+    assert server.process.wait(timeout=30) != 0  # nobody is left, and nobody can come
+
+
+def test_a_class_registered_at_one_worker_is_known_at_once_to_who_asks_for_its_revision(
+    pair: Server, picture: Picture
+) -> None:
+    pair.client.close()
+    clients = connected(pair, 2)
+    assert [connections(pair, pid) for pid in workers_of(pair)] == [1, 1]
+
+    for here, there in (clients, clients[::-1]):
+        sheet = {"name": "Kite", "attributes": KITE, "class_id": "kite"}
+        revision = here.post("/classes", json=sheet).json()["revision"]
+        asked = {"min_revision": revision}
+        found = there.post("/classify", params=asked, content=picture(KITE)).json()
+        assert (found["predictions"][0]["name"], found["revision"]) == ("Kite", revision)
+        asked = {"min_revision": there.delete("/classes/kite").json()["revision"]}
+        found = here.post("/classify", params=asked, content=picture(KITE)).json()
+        assert "Kite" not in [item["name"] for item in found["predictions"]]
+
+
+def test_workers_follow_each_other_without_being_asked(pair: Server, picture: Picture) -> None:
+    here, there = connected(pair, 2)
+
+    def names() -> list[str]:
+        found = there.post("/classify", content=picture(KITE)).json()["predictions"]
+        return [item["name"] for item in found]
+
+    here.post("/classes", json={"name": "Kite", "attributes": KITE, "class_id": "kite"})
+    until(lambda: "Kite" in names(), "the other one knows it")
+    here.delete("/classes/kite").raise_for_status()
+    until(lambda: "Kite" not in names(), "the other one has forgotten it")
+
+
+def test_workers_share_the_cpus_and_what_the_service_takes_on(pair: Server) -> None:
+    (client,) = connected(pair, 1)
+    cpus = sorted(os.sched_getaffinity(0))
+
+    assert value(client, "umzero_queue_capacity") == 6  # three each
+    if len(cpus) >= 2:
+        allowed = [os.sched_getaffinity(pid) for pid in workers_of(pair)]
+        assert not allowed[0] & allowed[1]
+        assert [len(each) for each in allowed] == [len(cpus) // 2] * 2
+
+
+def test_a_hangup_reaches_workers_and_ends_nobody(pair: Server) -> None:
+    workers = workers_of(pair)
+
+    pair.process.send_signal(signal.SIGHUP)
+
+    (client,) = connected(pair, 1)
+    assert client.get("/readyz").status_code == 200
+    assert workers_of(pair) == workers
