@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -54,7 +55,7 @@ def _work(channel: Connection, assignment: Assignment, create: Create) -> None:
     member.share.take()
     # Reserved; one that comes before the service answers to it must not end it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    line = _Line(channel, settings.drain_s + GRACE_S)
+    line = _Line(channel, member.folder, settings.drain_s + GRACE_S)
     threading.Thread(target=line.hear, name="supervisor", daemon=True).start()
     try:
         app = create(settings, member)
@@ -67,9 +68,6 @@ def _work(channel: Connection, assignment: Assignment, create: Create) -> None:
     except (ServiceError, ModelError, OSError) as error:
         line.say(Failed(str(error)))
         raise SystemExit(1) from None
-    finally:
-        if line.is_cut:  # nobody else is there to do it
-            shutil.rmtree(member.folder, ignore_errors=True)
 
 
 def _name_in_logs(slot: int) -> None:
@@ -88,13 +86,14 @@ class _Line:
     """To the supervisor.
 
     Args:
+        folder: what the supervisor would remove.
         limit_s: for the process to end after the supervisor did.
     """
 
-    def __init__(self, channel: Connection, limit_s: float) -> None:
+    def __init__(self, channel: Connection, folder: Path, limit_s: float) -> None:
         self._channel = channel
+        self._folder = folder
         self._limit_s = limit_s
-        self.is_cut = False
         self.begin: Callable[[], object] = lambda: None
 
     def say(self, what: Ready | Failed) -> None:
@@ -107,8 +106,8 @@ class _Line:
             while True:
                 if isinstance(self._channel.recv(), Begin):
                     self.begin()
-        self.is_cut = True
         log.error("the supervisor is gone")
+        shutil.rmtree(self._folder, ignore_errors=True)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._limit_s)
         os._exit(1)
@@ -174,13 +173,14 @@ class _MemberServer(Server):
 
 def _is_busy(connection: Any) -> bool:
     """Is a request on it, after whose answer it would stay?"""
-    cycle = connection.cycle
+    cycle = getattr(connection, "cycle", None)  # a web socket has none
     return cycle is not None and not cycle.response_complete and cycle.keep_alive
 
 
 def _is_leaving(connection: Any) -> bool:
     """Will it be closed after its answer?"""
-    return connection.cycle is not None and not connection.cycle.keep_alive
+    cycle = getattr(connection, "cycle", None)
+    return cycle is not None and not cycle.keep_alive
 
 
 if __name__ == "__main__":
