@@ -47,6 +47,8 @@ def serve(
     database_timeout_s: Annotated[
         float | None, typer.Option(help=_help("database_timeout_s"))
     ] = None,
+    bundles_dir: Annotated[str | None, typer.Option(help=_help("bundles_dir"))] = None,
+    admin_token: Annotated[str | None, typer.Option(help=_help("admin_token"))] = None,
     refresh_s: Annotated[float | None, typer.Option(help=_help("refresh_s"))] = None,
     queue_capacity: Annotated[int | None, typer.Option(help=_help("queue_capacity"))] = None,
     request_timeout_s: Annotated[
@@ -118,6 +120,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._service.reload)
         self._announcement = asyncio.create_task(self._announce())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
