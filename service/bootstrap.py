@@ -67,7 +67,6 @@ class Service:
     plan: Plan
     state: State = "starting"
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    _hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -90,8 +89,8 @@ class Service:
         self._tasks += [asyncio.create_task(self._warm_up()), asyncio.create_task(self._reload())]
 
     def reload(self) -> None:
-        """Soon swap in what lies then where the settings say."""
-        self._hung_up.set()
+        """Soon swap in what lies then where the settings say. Safe in a signal's handler."""
+        self.swap.reload()
 
     def drain(self) -> None:
         """Take no more requests; those in flight go on."""
@@ -125,10 +124,7 @@ class Service:
 
     async def _reload(self) -> None:
         await self.settled.wait()
-        while True:
-            await self._hung_up.wait()
-            self._hung_up.clear()
-            await self.swap.reload()
+        await self.swap.reloads()
 
 
 def build(

@@ -107,6 +107,7 @@ def server_config(app: Any, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,  # nothing here asks who the client is
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
+    signal.signal(signal.SIGHUP, lambda *_: app.state.service.reload())  # before the loop runs
 
 
 class Server(uvicorn.Server):

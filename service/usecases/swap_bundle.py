@@ -68,6 +68,7 @@ class SwapBundle:
         self._swapped = swapped
         self._counted = counted
         self._lock = asyncio.Lock()
+        self._asked = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self.current = _served(generations.current.bundle)
         self.previous: Served | None = None
@@ -90,9 +91,20 @@ class SwapBundle:
         self._running = asyncio.create_task(self._counted_swap(lambda: self._found(wanted)))
         await asyncio.shield(self._running)
 
-    async def reload(self) -> None:
-        """Load what lies now where the settings say; what goes wrong is logged."""
-        await self._lock.acquire()
+    def reload(self) -> None:
+        """Ask for what lies soon where the settings say."""
+        self._asked.set()
+
+    async def reloads(self) -> None:
+        """Load it whenever that is asked, until cancelled; what goes wrong is logged."""
+        while True:
+            await self._asked.wait()
+            await self._lock.acquire()
+            # Who asks from now on may mean what wasn't there yet.
+            self._asked.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
             await self._counted_swap(lambda: (self._configured.resolve(), ""))
         except ServiceError as error:

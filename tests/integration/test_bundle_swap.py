@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -211,6 +212,41 @@ def test_what_is_registered_and_removed_during_swaps_counts_at_once_and_stays(
         registered = {item["class_id"] for item in listed["classes"] if not item["seen"]}
         assert registered == set(there)
         assert listed["revision"] == len(there) + 2 * len(gone)
+
+
+def test_a_request_keeps_the_bundle_that_it_began_with_however_many_come_after(
+    begin: Start, images: list[bytes]
+) -> None:
+    server = begin()
+    sheet = json.dumps(kite()).encode()
+
+    def half_sent(path: str, body: bytes) -> socket.socket:
+        connection = socket.create_connection(server.address, timeout=30)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body[:10])
+        return connection
+
+    classifying = half_sent("/classify", images[0])
+    registering = half_sent("/classes", sheet)
+    until(lambda: server.metric("umzero_queue_depth") == 1, "the image is admitted")
+    for name in ("second", "first", "second"):
+        swap(server, name)
+    assert "bundle closed" not in server.log.read_text()
+
+    registering.sendall(sheet[10:])
+    assert b" 201 " in registering.recv(4096).split(b"\r\n")[0]
+    query = {"classes": "kite"}
+    now = server.client.post("/classify", content=images[0], params=query)
+    assert (now.status_code, now.json()["bundle"]) == (200, "second")
+    assert "bundle closed" not in server.log.read_text()
+
+    classifying.sendall(images[0][10:])
+    answer = classifying.recv(65536)
+    assert b" 200 " in answer.split(b"\r\n")[0]
+    assert b'"bundle":"first"' in answer
+    until(lambda: server.log.read_text().count("bundle closed") == 3, "all are closed")
+    for connection in (classifying, registering):
+        connection.close()
 
 
 def test_a_new_bundle_makes_every_prototype_again_and_one_can_go_back(
