@@ -6,7 +6,6 @@ epochs are empty it can be closed.
 """
 
 import asyncio
-import gc
 import logging
 
 from service.engine.generation import Generation
@@ -111,11 +110,4 @@ class Generations:
         except Exception:
             log.exception("bundle not closed", extra={"bundle": old.bundle.name})
             return
-        told = {"bundle": old.bundle.name, "sha256": old.bundle.sha256}
-        del old
-        if gc.get_freeze_count():
-            # Frozen when the service was ready: else the old generation would stay for ever.
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-        log.info("bundle closed", extra=told)
+        log.info("bundle closed", extra={"bundle": old.bundle.name, "sha256": old.bundle.sha256})
