@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import select
 
 from model.bundle import Bundle
 from model.runtime.fake import FAKE_ATTRIBUTES, FakeBackend, write_fake_bundle
 from service.bootstrap import build
 from service.errors import ConfigurationError
+from service.registry.database import open_database
 from service.registry.records import NewClass
+from service.registry.schema import registry
 from service.registry.spaces import Difference, difference
 from service.registry.sql_store import SqlStore
 from service.settings import Settings
@@ -50,12 +52,12 @@ def test_a_start_with_other_attributes_says_which_and_how_to_take_the_classes_al
     bundle: Bundle, other: Bundle, new_class: Callable[..., NewClass], tmp_path: Path
 ) -> None:
     def start(wanted: Bundle) -> None:
-        registry = build(
+        classes = build(
             Settings(bundle=wanted.path, state_dir=tmp_path), open_backend=FakeBackend.of
         ).generation.registry
-        registry.load()
-        registry.register([new_class(f"of-{wanted.name}")])
-        registry.close()
+        classes.load()
+        classes.register([new_class(f"of-{wanted.name}")])
+        classes.close()
 
     start(bundle)
 
@@ -76,19 +78,19 @@ def test_a_database_of_an_earlier_version_learns_the_names_with_its_next_write(
     old = SqlStore(database_url, "a" * 64, 9)
     old.add([new_class("before")])
     old.close()
-    engine = create_engine(database_url)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE umzero_registry DROP COLUMN attribute_names"))
+    engine = open_database(database_url, 5)
+    with engine.connect() as connection:
+        assert connection.execute(select(registry.c.attribute_names)).scalar_one() is None
 
-    store = SqlStore(database_url, "a" * 64, 9, names)
+    store = SqlStore(database_url, "a" * 64, 9, attribute_names=names)
     with pytest.raises(ConfigurationError, match=r"this bundle's\. Start"):
-        SqlStore(database_url, "b" * 64, 9, names)  # nobody knows yet which
+        SqlStore(database_url, "b" * 64, 9, attribute_names=names)  # nobody knows yet which
     assert store.add([new_class("after")]) == 2
     store.close()
 
     with engine.connect() as connection:
-        kept = connection.execute(text("SELECT attribute_names FROM umzero_registry")).scalar_one()
+        kept = connection.execute(select(registry.c.attribute_names)).scalar_one()
     engine.dispose()
     assert json.loads(kept) == list(names)
     with pytest.raises(ConfigurationError, match="1 missing"):
-        SqlStore(database_url, "b" * 64, 8, names[1:])
+        SqlStore(database_url, "b" * 64, 8, attribute_names=names[1:])

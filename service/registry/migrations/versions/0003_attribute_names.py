@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004_attribute_names"
+revision = "0003_attribute_names"
 down_revision = "0002_examples"
 
 
