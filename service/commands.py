@@ -88,6 +88,7 @@ def run(settings: Settings, app: Any = None) -> None:
     # uvicorn raises the signal again when it is done; the drain was the answer to it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGHUP, lambda *_: app.state.service.reload())  # before the loop runs
     with bound(settings.host, settings.port) as listener:
         listen(listener, settings.host, settings.port)
         server.run([listener])
@@ -107,7 +108,6 @@ def server_config(app: Any, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,  # nothing here asks who the client is
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
     )
-    signal.signal(signal.SIGHUP, lambda *_: app.state.service.reload())  # before the loop runs
 
 
 class Server(uvicorn.Server):

@@ -222,9 +222,14 @@ def test_a_request_keeps_the_bundle_that_it_began_with_however_many_come_after(
 
     def half_sent(path: str, body: bytes) -> socket.socket:
         connection = socket.create_connection(server.address, timeout=30)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-        connection.sendall(head.encode() + body[:10])
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body[:10])
         return connection
+
+    def answer(connection: socket.socket, rest: bytes) -> bytes:
+        connection.sendall(rest)
+        with connection, connection.makefile("rb") as file:
+            return file.read()
 
     classifying = half_sent("/classify", images[0])
     registering = half_sent("/classes", sheet)
@@ -233,20 +238,16 @@ def test_a_request_keeps_the_bundle_that_it_began_with_however_many_come_after(
         swap(server, name)
     assert "bundle closed" not in server.log.read_text()
 
-    registering.sendall(sheet[10:])
-    assert b" 201 " in registering.recv(4096).split(b"\r\n")[0]
+    assert answer(registering, sheet[10:]).startswith(b"HTTP/1.1 201 ")
     query = {"classes": "kite"}
     now = server.client.post("/classify", content=images[0], params=query)
     assert (now.status_code, now.json()["bundle"]) == (200, "second")
     assert "bundle closed" not in server.log.read_text()
 
-    classifying.sendall(images[0][10:])
-    answer = classifying.recv(65536)
-    assert b" 200 " in answer.split(b"\r\n")[0]
-    assert b'"bundle":"first"' in answer
+    classified = answer(classifying, images[0][10:])
+    assert classified.startswith(b"HTTP/1.1 200 ")
+    assert b'"bundle":"first"' in classified
     until(lambda: server.log.read_text().count("bundle closed") == 3, "all are closed")
-    for connection in (classifying, registering):
-        connection.close()
 
 
 def test_a_new_bundle_makes_every_prototype_again_and_one_can_go_back(
