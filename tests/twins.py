@@ -3,9 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from model import bundle as bundles
 from model.bundle import Bundle
-from model.runtime.fake import FAKE_CLASSES, write_fake_bundle
+from model.runtime.fake import FAKE_CLASSES, draw, write_fake_bundle
+from model.sheets import fill
+
+# In numbers: a choice would be the scale's top, which is another one in each bundle.
+KITE = {"has_crown::blue": 100, "has_breast::blue": 100, "has_wing::red": 100}
 
 OTHERS = {
     "Robin": {"has_crown": "blue", "has_breast": "red", "has_wing": "blue"},
@@ -35,3 +41,16 @@ def write_twins(folder: Path) -> tuple[Bundle, Bundle]:
         gamma=0.1,
     )
     return first, bundles.write(second.path, manifest, second.classes)
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
+    return write_twins(tmp_path_factory.mktemp("twins"))
+
+
+@pytest.fixture(scope="session")
+def images(twins: tuple[Bundle, Bundle]) -> list[bytes]:
+    """Pictures; the first one is KITE's, as the first twin sees it."""
+    space = twins[0].manifest.attributes
+    others = [{"has_crown": crown, "has_wing": "green"} for crown in ("red", "blue")]
+    return [draw(fill(sheet, space).values, space) for sheet in (KITE, *others)]

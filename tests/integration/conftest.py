@@ -148,6 +148,16 @@ def start(bundle: Bundle, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.kill()
 
 
+@pytest.fixture
+def begin(start: Callable[..., Server], twins: tuple[Bundle, Bundle]) -> Callable[..., Server]:
+    """Starts servers of the first twin, with an administrator."""
+
+    def run(**settings: str) -> Server:
+        return start(**({"bundle": str(twins[0].path), "admin_token": ADMIN_TOKEN} | settings))
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def shared_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")

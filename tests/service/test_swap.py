@@ -35,11 +35,6 @@ from tests.twins import write_twins
 Make = Callable[..., NewClass]
 
 
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
-    return write_twins(tmp_path_factory.mktemp("twins"))
-
-
 class FlakyStore(MemoryStore):
     """Gone while `is_gone`."""
 
