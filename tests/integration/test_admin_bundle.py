@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from model.bundle import Bundle
@@ -220,6 +221,31 @@ def test_a_folder_of_the_settings_may_hold_bundles_too(
 
     assert swap(server, str(twins[1].path))["bundle"] == "second"
     assert swap(server, bundle.path.name)["bundle"] == bundle.name
+
+
+def test_several_workers_swap_by_the_signal_and_one_alone_refuses_to(
+    begin: Start,
+    problem: Problem,
+    twins: tuple[Bundle, Bundle],
+    images: list[bytes],
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(twins[0].path)
+    server = begin(bundle=str(link), workers="2")
+    body = {"bundle": "second"}
+    refused = server.client.post("/admin/bundle", json=body, headers=ADMIN)
+    assert "SIGHUP" in problem(refused, 409, "several_workers")["detail"]
+
+    link.unlink()
+    link.symlink_to(twins[1].path)
+    server.process.send_signal(signal.SIGHUP)
+
+    until(lambda: server.metric("umzero_bundle_swaps_total") == 2, "both have swapped")
+    until(lambda: server.metric("umzero_build_info") == 1, "both say so")
+    for _ in range(8):  # connections, which the workers share
+        answer = httpx.post(f"{server.url}/classify", content=images[0])
+        assert answer.json()["bundle"] == "second"
 
 
 def test_a_second_swap_is_refused_while_one_goes_on(

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -17,7 +16,6 @@ from model import bundle as bundles
 from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
-from service.app import create_app
 from service.bootstrap import Service, build
 from service.engine.generation import Generation
 from service.errors import (
@@ -273,30 +271,3 @@ def test_hangups_while_a_bundle_loads_are_one_more_load(
         assert service.generation.bundle.name == "first"  # which the settings name
 
     run(work, twins[0])
-
-
-class SeveralWorkers(Settings):
-    workers: int = 2
-
-
-def test_one_of_several_workers_points_at_the_signal_instead(
-    twins: tuple[Bundle, Bundle], tmp_path: Path
-) -> None:
-    settings = SeveralWorkers(bundle=twins[0].path, state_dir=tmp_path, admin_token="secret")
-
-    async def test() -> httpx.Response:
-        app = create_app(settings, open_backend=FakeBackend.of)
-        service = app.state.service
-        service.start()
-        await service.settled.wait()
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            headers = {"Authorization": "Bearer secret"}
-            answer = await client.post("/admin/bundle", json={"bundle": "second"}, headers=headers)
-        await service.stop()
-        return answer
-
-    answer = asyncio.run(test())
-
-    assert (answer.status_code, answer.json()["code"]) == (409, "several_workers")
-    assert "SIGHUP" in answer.json()["detail"]
