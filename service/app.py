@@ -7,10 +7,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.runtime.base import Backend
-from service.bootstrap import build, version
+from service.bootstrap import OpenBackend, build, version
 from service.http import openapi, problems
 from service.http.middleware import Observed
 from service.http.routes import (
+    admin,
     attributes,
     classes,
     classify,
@@ -48,18 +49,20 @@ Errors are RFC 9457 problem details, `application/problem+json` with a stable `c
 
 
 def create_app(
-    settings: Settings, backend: Backend | None = None, member: Member | None = None
+    settings: Settings,
+    backend: Backend | None = None,
+    member: Member | None = None,
+    open_backend: OpenBackend | None = None,
 ) -> FastAPI:
     """Build a service and its routes; it warms up once the app starts.
 
     Args:
-        backend: instead of the one that the settings name.
-        member: which of several processes this is.
+        backend, member, open_backend: see `service.bootstrap.build`.
 
     Raises:
         ModelError, ConfigurationError: see `service.bootstrap.build`.
     """
-    service = build(settings, backend, member=member)
+    service = build(settings, backend, member=member, open_backend=open_backend)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -78,8 +81,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    app.direct = Observed(classify.Direct(service), service.metrics)
-    app.add_middleware(Observed, metrics=service.metrics)
+    app.direct = Observed(classify.Direct(service), service.metrics, service.generations)
+    app.add_middleware(Observed, metrics=service.metrics, generations=service.generations)
     problems.install(app)
     for routes in (
         classify,
@@ -88,11 +91,12 @@ def create_app(
         preview,
         classes,
         attributes,
+        admin,
         health,
         metrics,
         oip,
         playground,
     ):
         app.include_router(routes.router)
-    openapi.install(app, service.generation.bundle)
+    openapi.install(app, lambda: service.generation.bundle)
     return app

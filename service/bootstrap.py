@@ -1,12 +1,12 @@
 """The composition root: the only place that builds parts and wires them."""
 
 import asyncio
-import hashlib
 import importlib.metadata
-import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from model import bundle as bundles
@@ -17,6 +17,7 @@ from service.engine.admission import Permits
 from service.engine.cpus import available_cpus
 from service.engine.decoding import Decoding
 from service.engine.generation import Generation
+from service.engine.generations import Generations
 from service.engine.inference import Inference
 from service.engine.pages import use_large_pages
 from service.engine.plan import Asked, Plan, choose
@@ -26,6 +27,7 @@ from service.metrics import Metrics
 from service.readings import Reading
 from service.registry.prototypes import prototypes_of
 from service.registry.registry import Registry
+from service.registry.spaces import fingerprint
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.settings import Settings
@@ -33,10 +35,12 @@ from service.usecases.classify import IMAGES_AT_ONCE, Classify
 from service.usecases.explain import Explain
 from service.usecases.preview import Previews
 from service.usecases.register_class import Register
+from service.usecases.swap_bundle import SwapBundle
 from service.workers.member import Member
 
 log = logging.getLogger(__name__)
 
+OpenBackend = Callable[[Bundle], Backend]
 State = Literal["starting", "ready", "failed", "draining"]
 _STATES = {
     "starting": "the service is starting; try again",
@@ -58,11 +62,17 @@ class Service:
     explain: Explain
     previews: Previews
     register: Register
-    generation: Generation
+    generations: Generations
+    swap: SwapBundle
     plan: Plan
     state: State = "starting"
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def generation(self) -> Generation:
+        """The one that admits."""
+        return self.generations.current
 
     def admitting(self) -> Generation:
         """The generation that a new request keeps until its answer.
@@ -76,7 +86,11 @@ class Service:
 
     def start(self) -> None:
         """Warm up in the background; needs a running event loop."""
-        self._tasks.append(asyncio.create_task(self._warm_up()))
+        self._tasks += [asyncio.create_task(self._warm_up()), asyncio.create_task(self._reload())]
+
+    def reload(self) -> None:
+        """Soon swap in what lies then where the settings say. Safe in a signal's handler."""
+        self.swap.reload()
 
     def drain(self) -> None:
         """Take no more requests; those in flight go on."""
@@ -89,7 +103,8 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.generation.close()
+        await self.swap.stop()
+        await self.generations.close()
         await asyncio.to_thread(self.workers.shutdown, cancel_futures=True)
 
     async def _warm_up(self) -> None:
@@ -105,7 +120,11 @@ class Service:
             self.state = "ready"
         self.settled.set()
         log.info("ready", extra={"bundle": self.generation.bundle.name})
-        await self.generation.registry.follow(self.settings.refresh_s)
+        await self.generations.follow(self.settings.refresh_s)
+
+    async def _reload(self) -> None:
+        await self.settled.wait()
+        await self.swap.reloads()
 
 
 def build(
@@ -113,13 +132,15 @@ def build(
     backend: Backend | None = None,
     store: ClassStore | None = None,
     member: Member | None = None,
+    open_backend: OpenBackend | None = None,
 ) -> Service:
     """Build a service that has not started.
 
     Args:
-        backend: instead of the one that the settings name.
+        backend: of the first bundle, instead of the one that the settings name.
         store: instead of the database that the settings name.
         member: which of several processes this is.
+        open_backend: of every bundle, those that are swapped in too, instead of the settings'.
 
     Raises:
         ModelError: no bundle there, or no backend for it.
@@ -127,36 +148,61 @@ def build(
     """
     bundle = bundles.read(settings.bundle)
     cpus = member.share.cpus if member else available_cpus()
+    if backend is None and open_backend is not None:
+        backend = open_backend(bundle)
     plan, backend = _planned(settings, bundle, backend, cpus)
     _check_fit(bundle, backend)
-    if store is None:
-        store = SqlStore(
-            settings.store_url,
-            attribute_space(bundle),
-            len(bundle.manifest.attributes),
-            settings.database_timeout_s,
-        )
+    names = bundle.manifest.attributes.names
+    classes = store or SqlStore(
+        settings.store_url,
+        attribute_space(bundle),
+        len(names),
+        settings.database_timeout_s,
+        attribute_names=names,
+    )
     metrics = Metrics(member)
     rate = ServiceRate(plan.lanes, metrics)
-    generation = Generation(
-        bundle=bundle,
-        backend=backend,
-        inference=Inference(
-            backend,
-            Decoding(
-                bundle.manifest.input_size,
-                settings.max_image_pixels,
-                settings.decode_threads or cpus,
+
+    def generation_of(bundle: Bundle, backend: Backend) -> Generation:
+        return Generation(
+            bundle=bundle,
+            backend=backend,
+            inference=Inference(
+                backend,
+                Decoding(
+                    bundle.manifest.input_size,
+                    settings.max_image_pixels,
+                    settings.decode_threads or cpus,
+                ),
+                max_batch=plan.max_batch,
+                # As much again for the photographs of classes: they have permits of their own.
+                capacity=2 * settings.queue_capacity * IMAGES_AT_ONCE,
+                lanes=plan.lanes,
+                observer=rate,
+                embedded=metrics.batch_embedded,
             ),
-            max_batch=plan.max_batch,
-            # As much again for the photographs of classes: they have permits of their own.
-            capacity=2 * settings.queue_capacity * IMAGES_AT_ONCE,
-            lanes=plan.lanes,
-            observer=rate,
-            embedded=metrics.batch_embedded,
-        ),
-        registry=Registry(store, bundle.classes, prototypes_of(bundle, backend)),
-    )
+            registry=Registry(classes, bundle.classes, prototypes_of(bundle, backend)),
+        )
+
+    def as_planned(bundle: Bundle) -> Backend:
+        # Measured again under load, the plan would be another one.
+        kind = settings.backend
+        return load(bundle, settings.device, settings.precision, plan.threads, kind, plan.lanes)
+
+    def open_generation(bundle: Bundle) -> Generation:
+        backend = (open_backend or as_planned)(bundle)
+        try:
+            _check_fit(bundle, backend)
+        except ConfigurationError:
+            backend.close()
+            raise
+        return generation_of(bundle, backend)
+
+    def describe(generation: Generation) -> None:
+        runs = generation.backend.info
+        metrics.describe(version(), generation.bundle.name, runs.name, runs.precision)
+
+    generations = Generations(generation_of(bundle, backend))
     workers = ThreadPoolExecutor(max(2, cpus), "worker")
     classify, register = Classify(workers, metrics), Register(workers, settings.max_image_bytes)
     service = Service(
@@ -169,17 +215,25 @@ def build(
         explain=Explain(workers),
         previews=Previews(workers, register, classify),
         register=register,
-        generation=generation,
+        generations=generations,
+        swap=SwapBundle(
+            generations,
+            open_generation,
+            settings.bundle,
+            Path(settings.bundles_dir) if settings.bundles_dir else None,
+            describe,
+            metrics.swap_ended,
+        ),
         plan=plan,
     )
-    metrics.describe(version(), bundle.name, backend.info.name, backend.info.precision)
+    describe(generations.current)
     metrics.watch(lambda: _reading(service))
     return service
 
 
 def attribute_space(bundle: Bundle) -> str:
     """A fingerprint of the attributes' names and order."""
-    return hashlib.sha256(json.dumps(bundle.manifest.attributes.names).encode()).hexdigest()
+    return fingerprint(bundle.manifest.attributes.names)
 
 
 def _planned(

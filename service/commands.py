@@ -47,6 +47,8 @@ def serve(
     database_timeout_s: Annotated[
         float | None, typer.Option(help=_help("database_timeout_s"))
     ] = None,
+    bundles_dir: Annotated[str | None, typer.Option(help=_help("bundles_dir"))] = None,
+    admin_token: Annotated[str | None, typer.Option(help=_help("admin_token"))] = None,
     refresh_s: Annotated[float | None, typer.Option(help=_help("refresh_s"))] = None,
     queue_capacity: Annotated[int | None, typer.Option(help=_help("queue_capacity"))] = None,
     request_timeout_s: Annotated[
@@ -86,6 +88,7 @@ def run(settings: Settings, app: Any = None) -> None:
     # uvicorn raises the signal again when it is done; the drain was the answer to it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGHUP, lambda *_: app.state.service.reload())  # before the loop runs
     with bound(settings.host, settings.port) as listener:
         listen(listener, settings.host, settings.port)
         server.run([listener])
@@ -118,6 +121,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._service.reload)
         self._announcement = asyncio.create_task(self._announce())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

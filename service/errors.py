@@ -2,6 +2,7 @@
 
 # ruff: noqa: N818 - the names are the words of the contract's codes
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -16,6 +17,7 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     retry_after_s: int | None = None
+    headers: ClassVar[Mapping[str, str]] = {}  # of the answer
 
     def __init__(self, detail: str, *, index: int | None = None) -> None:
         self.detail = detail
@@ -155,6 +157,57 @@ class NameTaken(ServiceError):
     """A class has this name already."""
 
     status, code = 409, "name_taken"
+
+
+class Unauthorized(ServiceError):
+    """No token came with the request, or another one than the administrator's."""
+
+    status, code = 401, "unauthorized"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class UnknownBundle(ServiceError):
+    """No bundle lies there, or where it lies none may be taken from."""
+
+    status, code = 404, "unknown_bundle"
+
+
+class BundleDamaged(ServiceError):
+    """A bundle's file is missing, or not what its manifest says."""
+
+    status, code = 422, "bundle_damaged"
+
+
+class BundleUnusable(ServiceError):
+    """The bundle is whole, and can't run here."""
+
+    status, code = 422, "bundle_unusable"
+
+
+class OtherAttributes(ServiceError):
+    """The bundle has other attributes than the registered classes' sheets are of."""
+
+    status, code = 409, "attribute_space"
+
+    def __init__(self, detail: str, differ: Mapping[str, list[str]]) -> None:
+        super().__init__(detail)
+        self.differ = differ
+
+    @property
+    def members(self) -> dict[str, Any]:
+        return dict(self.differ)
+
+
+class SwapInProgress(ServiceError):
+    """Another bundle is being loaded already."""
+
+    status, code = 409, "swap_in_progress"
+
+
+class SeveralWorkers(ServiceError):
+    """One of several processes can't speak for the others."""
+
+    status, code = 409, "several_workers"
 
 
 class SheetRefused(RequestError):

@@ -72,10 +72,18 @@ class Metrics:
         self._cancelled = counter(
             "umzero_requests_cancelled_total", "Requests whose client left before the answer."
         )
+        self._swaps = counter(
+            "umzero_bundle_swaps_total",
+            "Attempts to swap the bundle: done, refused or failed.",
+            ("result",),
+        )
 
     def describe(self, version: str, bundle: str, backend: str, precision: str) -> None:
-        """Say what runs."""
+        """Say what runs from now on."""
         self._build = (version, bundle, backend, precision)
+
+    def swap_ended(self, result: str) -> None:
+        self._swaps.labels(result).inc()
 
     def watch(self, read: Callable[[], Reading]) -> None:
         """Fill the gauges from `read` at every exposition."""

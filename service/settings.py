@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import ConfigurationError
@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("state"), description="where the SQLite file lies")
     database_timeout_s: float = Field(
         5.0, ge=0.1, description="for a lock, a connection or an answer of the database"
+    )
+    bundles_dir: str = Field(
+        "", description="another folder that bundles may be swapped in from; empty: none"
+    )
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="of `/admin/bundle`, which is there only with one"
     )
     refresh_s: float = Field(0.2, gt=0, description="between looks for other replicas' classes")
 

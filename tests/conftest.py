@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.shapes", "tests.databases"]
+pytest_plugins = ["tests.twins", "tests.shapes", "tests.databases"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = "UMZERO_TEST_STRICT_SKIPS"

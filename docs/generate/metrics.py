@@ -43,4 +43,5 @@ def _exposition() -> str:
     seen.watch(lambda: Reading(True, 0, 0, Plan(1, 1, 1), 0, 0, 0))
     seen.request_ended("", "", 200, 0.0)
     seen.request_rejected("")
+    seen.swap_ended("")
     return seen.exposition().decode()

@@ -34,9 +34,9 @@ class Generation:
         await self.inference.embed(np.zeros((size, size, 3), np.uint8))
         await asyncio.to_thread(self.registry.load)
 
-    async def close(self) -> None:
-        """Answer what is queued, then free everything."""
+    async def close(self, *, keep_store: bool = False) -> None:
+        """Answer what is queued, then free everything, but for the store if others use it."""
         await self.inference.close()
         # Waits for a registration that runs.
-        await asyncio.to_thread(self.registry.close)
+        await asyncio.to_thread(self.registry.close, keep_store=keep_store)
         self.backend.close()

@@ -1,5 +1,6 @@
 """Images, one each, through decoding and the batcher to the backend."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ class Inference:
     async def close(self) -> None:
         """Answer what is queued."""
         await self._batcher.close()
-        self._decoding.close()
+        # An image whose client left may still be decoded.
+        await asyncio.to_thread(self._decoding.close)
 
     async def _look(self, image: Encoded) -> Seen:
         if self._lanes_decode and len(image.data) <= _LIGHT_BYTES:

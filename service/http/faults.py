@@ -22,9 +22,9 @@ class Fault:
     retried: bool = False  # with `Retry-After`
 
 
-def _of(kind: type[errors.ServiceError]) -> Fault:
+def _of(kind: type[errors.ServiceError], **members: Any) -> Fault:
     meaning = " ".join((kind.__doc__ or "").split())
-    return Fault(kind.status, kind.code, meaning, retried=kind.retry_after_s is not None)
+    return Fault(kind.status, kind.code, meaning, members, kind.retry_after_s is not None)
 
 
 INTERNAL = Fault(500, errors.ServiceError.code, "Something went wrong on our side.")
@@ -44,6 +44,18 @@ STORE = (_of(errors.StoreUnavailable), _of(errors.DeadlinePassed))
 NAME_TAKEN = _of(errors.NameTaken)
 TAKEN = (_of(errors.ClassExists), NAME_TAKEN)
 UNKNOWN_ATTRIBUTE = Fault(422, "unknown_attribute", "The bundle has no such attribute or value.")
+ADMINISTERED = (
+    Fault(404, "not_found", "The service has no `UMZERO_ADMIN_TOKEN`."),
+    _of(errors.Unauthorized),
+)
+SWAP = (
+    _of(errors.UnknownBundle),
+    _of(errors.BundleDamaged),
+    _of(errors.BundleUnusable),
+    _of(errors.OtherAttributes, added=["has_crown::pink"], missing=[], moved=[]),
+    _of(errors.SwapInProgress),
+    _of(errors.SeveralWorkers),
+)
 CLASS_ID_MISMATCH = Fault(422, "class_id_mismatch", "`class_id` in the body isn't the path's.")
 
 # Of every route that reads a body.

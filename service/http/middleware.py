@@ -7,6 +7,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.engine.generations import Generations
 from service.errors import ClientGone, DeadlinePassed, NotReady, Overloaded
 from service.http.problems import response_of
 from service.metrics import Metrics
@@ -26,11 +27,16 @@ _REJECTIONS = {
 
 
 class Observed:
-    """ASGI middleware. It also answers HEAD with what GET says, without the body."""
+    """ASGI middleware. It also answers HEAD with what GET says, without the body.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        generations: what a request may use stays open until its answer.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, generations: Generations) -> None:
         self._app = app
         self._metrics = metrics
+        self._generations = generations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +58,8 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(inner, receive, send_observed)
+            with self._generations.epoch:
+                await self._app(inner, receive, send_observed)
         except Exception as error:
             log.exception("request failed", extra={"request_id": request_id})
             if status:

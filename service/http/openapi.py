@@ -17,7 +17,7 @@ from service.http.examples.words import Example
 from service.http.faults import INTERNAL, Fault
 from service.http.oip_schemas import InferenceRequest
 from service.http.problems import MEDIA_TYPE, problem, protocol_status
-from service.http.schemas import NewClassBody, NewClassesBody, Problem
+from service.http.schemas import NewClassBody, NewClassesBody, Problem, SwapBody
 
 JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
@@ -46,6 +46,7 @@ _PROTOCOL_ERROR = {
 TAGS = [
     {"name": "classify", "description": "Which classes does an image show, and why?"},
     {"name": "classes", "description": "The classes that images are told apart by, and sheets."},
+    {"name": "admin", "description": "The bundle, changed under load. It needs a token."},
     {"name": "health", "description": "For an orchestrator and for Prometheus."},
     {
         "name": "Open Inference Protocol",
@@ -89,12 +90,15 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def install(app: FastAPI, bundle: Bundle) -> None:
+def install(app: FastAPI, bundle: Callable[[], Bundle]) -> None:
     """Let the app describe itself; the examples are in words of the bundle that it serves."""
+    described: Bundle | None = None
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app, examples_of(bundle))
+        nonlocal described
+        if app.openapi_schema is None or described is not bundle():
+            described = bundle()
+            app.openapi_schema = _document(app, examples_of(described))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -117,7 +121,7 @@ def _document(app: FastAPI, examples: Mapping[str, Example]) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for model in (Problem, NewClassBody, NewClassesBody, InferenceRequest):
+    for model in (Problem, NewClassBody, NewClassesBody, SwapBody, InferenceRequest):
         described = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(described.pop("$defs", {}))
         schemas[model.__name__] = described

@@ -59,7 +59,7 @@ def problem_of(error: Exception) -> dict[str, Any]:
 def response_of(error: Exception, path: str = "") -> Response:
     """The whole answer to a request for `path` that failed."""
     content = problem_of(error)
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, ServiceError) else {}
     if isinstance(error, ServiceError) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if content["status"] == 408:

@@ -134,6 +134,40 @@ def invalid_body(errors: Iterable[Any]) -> InvalidBody:
     return InvalidBody(shown, listed)
 
 
+class SwapBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", title="Swap", strict=True)
+
+    bundle: str = Field(
+        min_length=1, max_length=1000, description="its folder's name; or `previous`, to go back"
+    )
+
+
+def parse_swap(data: Any) -> SwapBody:
+    """Raises: service.errors.ValidationError."""
+    try:
+        return SwapBody.model_validate(data)
+    except ValidationError as error:
+        raise invalid_body(error.errors(include_input=False, include_url=False)) from error
+
+
+class BundleNames(BaseModel):
+    """`bundle` is what the manifest calls it; `folder` is where it lay."""
+
+    bundle: str
+    folder: str
+    sha256: str
+
+
+class ServedBundle(BundleNames):
+    classes: int
+    revision: int
+    previous: BundleNames | None
+
+
+class BundleSwapped(ServedBundle):
+    seconds: float
+
+
 class Status(BaseModel):
     status: Literal["alive", "ready"]
 

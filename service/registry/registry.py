@@ -39,6 +39,10 @@ class Registry:
         store: where registered classes live.
         own: the bundle's classes. They are laid over the store's, and are never stored.
         prototypes: of the bundle's network.
+
+    Attributes:
+        successor: of another bundle, on the same store, once that one answers: it knows of every
+            write of this one before its client does.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Registry:
         self._reading = Line("registry-read", _READERS)
         self._refreshing: asyncio.Future[None] | None = None
         self._table = PrototypeTable()
+        self.successor: Registry | None = None
 
     @property
     def table(self) -> PrototypeTable:
@@ -194,11 +199,14 @@ class Registry:
         """
         if self._store.revision() != self._table.revision:
             self._advance({})
+        if self.successor is not None:
+            self.successor.refresh()
 
-    def close(self) -> None:
+    def close(self, *, keep_store: bool = False) -> None:
         self._writing.close()
         self._reading.close()
-        self._store.close()
+        if not keep_store:
+            self._store.close()
 
     def _refuse_own(self, class_id: str, index: int | None = None) -> None:
         if class_id in self._own:
@@ -223,6 +231,8 @@ class Registry:
         """Take the table to a commit of our own, and read back what was written."""
         try:
             self._advance(known)
+            if self.successor is not None:
+                self.successor.refresh()
         except StoreUnavailable:
             # It is written; the next refresh will show it.
             log.exception("committed but not loaded", extra={"revision": revision})

@@ -28,6 +28,7 @@ registry = Table(
     Column("schema_version", Integer, nullable=False),  # the newest migration's number
     Column("revision", Integer, nullable=False),
     Column("attribute_space", String(64)),  # NULL until the first class is written
+    Column("attribute_names", Text),  # JSON; NULL too where an earlier version wrote the last one
 )
 
 classes = Table(

@@ -21,6 +21,7 @@ from service.registry.records import (
     PhotographsMean,
 )
 from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
+from service.registry.spaces import MIGRATE, difference
 from service.registry.store import class_exists, name_taken, now, unknown_class
 
 TIMEOUT_S = 5.0
@@ -54,6 +55,7 @@ class SqlStore:
             under other attributes they would mean something else, so such a store is refused.
         attribute_count: A.
         timeout_s: for a lock, a connection, or one statement; then it is StoreUnavailable.
+        attribute_names: (A,), kept in the database to say what differs from another bundle's.
 
     Raises:
         ConfigurationError: the URL can't be used, the database was written by a later version, or
@@ -61,8 +63,15 @@ class SqlStore:
     """
 
     def __init__(
-        self, url: str, attribute_space: str, attribute_count: int, timeout_s: float = TIMEOUT_S
+        self,
+        url: str,
+        attribute_space: str,
+        attribute_count: int,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        attribute_names: Sequence[str] = (),
     ) -> None:
+        self._attribute_names = attribute_names
         self._attribute_space = attribute_space
         self._attribute_count = attribute_count
         self._engine = open_database(url, timeout_s)
@@ -70,7 +79,7 @@ class SqlStore:
         try:
             prepare(patient)
             with self._engine.connect() as connection:
-                self._check_space(connection.execute(select(registry)).one().attribute_space)
+                self._check_space(connection.execute(select(registry)).one())
         except SQLAlchemyError as error:
             self._engine.dispose()
             raise ConfigurationError(f"the database can't be used: {reason(error)}") from error
@@ -165,19 +174,27 @@ class SqlStore:
         row = connection.execute(
             update(registry)
             .values(revision=registry.c.revision + 1)
-            .returning(registry.c.revision, registry.c.attribute_space)
+            .returning(registry.c.revision, registry.c.attribute_space, registry.c.attribute_names)
         ).one()
-        self._check_space(row.attribute_space)
+        self._check_space(row)
         if row.attribute_space is None:
             connection.execute(update(registry).values(attribute_space=self._attribute_space))
+        if row.attribute_names is None and self._attribute_names:
+            names = json.dumps(self._attribute_names)
+            connection.execute(update(registry).values(attribute_names=names))
         return int(row.revision)
 
-    def _check_space(self, stored: str | None) -> None:
-        if stored not in (None, self._attribute_space):
-            raise ConfigurationError(
-                "the database holds sheets of other attributes than this bundle's. Start with the "
-                "bundle that they were registered with, or give another --database-url"
-            )
+    def _check_space(self, stored: Row[Any]) -> None:
+        if stored.attribute_space in (None, self._attribute_space):
+            return
+        differ = ""
+        if stored.attribute_names and self._attribute_names:
+            found = difference(json.loads(stored.attribute_names), self._attribute_names)
+            differ = f": {found}"
+        raise ConfigurationError(
+            f"the database holds sheets of other attributes than this bundle's{differ}. Start with "
+            f"the bundle that they were registered with, or give another --database-url. {MIGRATE}"
+        )
 
     def _record(self, row: Row[Any]) -> ClassRecord:
         attributes = np.frombuffer(row.attributes, _BLOB).astype(np.float64)

@@ -30,6 +30,7 @@ from tests.integration.conformance import Document
 LAUNCHER = Path(__file__).parent / "fake_server.py"
 REPOSITORY = LAUNCHER.parents[2]
 START_LIMIT_S = 60
+ADMIN_TOKEN = "of-the-tests"
 
 
 @functools.cache
@@ -147,10 +148,24 @@ def start(bundle: Bundle, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.kill()
 
 
+@pytest.fixture
+def begin(start: Callable[..., Server], twins: tuple[Bundle, Bundle]) -> Callable[..., Server]:
+    """Starts servers of the first twin, with an administrator."""
+
+    def run(**settings: str) -> Server:
+        return start(**({"bundle": str(twins[0].path), "admin_token": ADMIN_TOKEN} | settings))
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def shared_server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    settings = {"UMZERO_BUNDLE": str(bundle.path), "UMZERO_STATE_DIR": str(folder / "state")}
+    settings = {
+        "UMZERO_BUNDLE": str(bundle.path),
+        "UMZERO_STATE_DIR": str(folder / "state"),
+        "UMZERO_ADMIN_TOKEN": ADMIN_TOKEN,
+    }
     server = Server(settings, folder / "server.log")
     yield server
     assert server.process.poll() is None, server.log.read_text()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model import bundle as bundles
+from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
 from service.app import create_app
@@ -32,8 +32,11 @@ def fail_on_magenta(images: U8) -> Exception | None:
 
 def create(settings: Settings, member: Member | None = None) -> Any:
     delay_s = float(os.environ.get("FAKE_DELAY_S", "0"))
-    backend = FakeBackend.of(bundles.read(settings.bundle), delay_s=delay_s, fail=fail_on_magenta)
-    return create_app(settings, backend, member)
+
+    def open_backend(bundle: Bundle) -> FakeBackend:
+        return FakeBackend.of(bundle, delay_s=delay_s, fail=fail_on_magenta)
+
+    return create_app(settings, member=member, open_backend=open_backend)
 
 
 def main() -> None:

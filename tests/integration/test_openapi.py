@@ -23,6 +23,7 @@ from service.errors import ServiceError
 from service.http import routes
 from service.http.examples.words import FILE, IMAGE
 from tests.integration.conformance import Document
+from tests.integration.conftest import ADMIN_TOKEN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JSON = "application/json"
@@ -32,6 +33,7 @@ HIDDEN = {"/", "/static/{name}", "/v2/"}
 # Errors that no request is answered with.
 NEVER_SENT = {errors.ServiceError, errors.ConfigurationError, errors.ClientGone}
 WITH_THEIR_OWN_CODE = {errors.RequestError, errors.SheetRefused}
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 SAY_HOW = "see service/http/openapi.py"
 
 
@@ -126,7 +128,8 @@ def test_every_example_works_when_it_is_sent(http: httpx.Client, document: Docum
         for kind, body in examples(operation.get("requestBody", {})) or [(JSON, None)]:
             sent = {"json": body} if kind == JSON else {"files": form(body)}
             for query in queries(operation):
-                response = http.request(method, filled(path, operation), params=query, **sent)
+                where = filled(path, operation)
+                response = http.request(method, where, params=query, headers=ADMIN, **sent)
                 assert response.is_success, (name, query, response.text)
 
 

@@ -38,6 +38,9 @@ class Words:
     def __init__(self, bundle: Bundle) -> None:
         space = bundle.manifest.attributes
         self.bundle = bundle.name
+        self.folder = bundle.path.name
+        self.sha256 = bundle.sha256
+        self.class_count = len(bundle.classes)
         self.classes = [(item.class_id, item.name) for item in bundle.classes[:2]]
         self.ids = ",".join(class_id for class_id, _ in self.classes)
         self.grid = bundle.manifest.grid
