@@ -96,7 +96,11 @@ class Proxy:
             )
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=60)
-        until(self._answers)
+        try:
+            until(self._answers)
+        except BaseException:
+            self.close()
+            raise
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
