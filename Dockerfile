@@ -58,7 +58,9 @@ RUN apt-get update \
     && install -d -o umzero -g umzero /var/lib/umzero
 COPY --from=gpu-build /opt/umzero /opt/umzero
 COPY weights/birds /opt/umzero/weights/birds
-ENV PATH=/opt/umzero/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+# ONNX Runtime reports its use to its makers unless it is told not to.
+ENV ORT_DISABLE_TELEMETRY=1 \
+    PATH=/opt/umzero/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     TRITON_CACHE_DIR=/tmp/triton \
     UMZERO_BUNDLE=/opt/umzero/weights/birds \
     UMZERO_DEVICE=cuda \
@@ -85,7 +87,9 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
     && install -d -o umzero -g umzero /var/lib/umzero
 COPY --from=build /opt/umzero /opt/umzero
 COPY weights/birds /opt/umzero/weights/birds
-ENV PATH=/opt/umzero/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+# ONNX Runtime reports its use to its makers unless it is told not to.
+ENV ORT_DISABLE_TELEMETRY=1 \
+    PATH=/opt/umzero/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     UMZERO_BUNDLE=/opt/umzero/weights/birds \
     UMZERO_HOST=0.0.0.0 \
     UMZERO_LOG_FORMAT=json \

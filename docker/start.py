@@ -25,9 +25,9 @@ INSIDE = "--inside"
 
 # Of the environment that was built, by the interpreter that was built.
 REQUESTS = """
-import io, sys
+import importlib.util, io, sys
 import PIL.Image, alembic, httptools, psycopg, umzero, uvloop, yaml
-if "torch" in sys.modules:
+if importlib.util.find_spec("torch"):
     sys.exit("torch is there")
 picture = io.BytesIO()
 PIL.Image.effect_noise((300, 200), 60).convert("RGB").save(picture, "JPEG")

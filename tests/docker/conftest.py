@@ -70,6 +70,7 @@ class Proxy:
     """nginx, as a user without rights, in a folder that it may write to."""
 
     def __init__(self, servers: list[str]) -> None:
+        nginx = program("nginx", "nginx")
         self.folder = Path(tempfile.mkdtemp(prefix="umzero-nginx-"))
         self.log = self.folder / "log"
         user: dict[str, Any] = {}
@@ -86,7 +87,7 @@ class Proxy:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    program("nginx", "nginx"),
+                    nginx,
                     *("-p", f"{self.folder}/", "-c", str(config), "-e", "stderr"),
                     *("-g", "daemon off;"),
                 ],
@@ -96,7 +97,11 @@ class Proxy:
             )
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=60)
-        until(self._answers)
+        try:
+            until(self._answers)
+        except BaseException:
+            self.close()
+            raise
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:

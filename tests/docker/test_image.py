@@ -71,6 +71,7 @@ def test_a_target_runs_without_root_and_says_how_it_is(dockerfile: ModuleType, t
 
     assert stage.all("USER")[0].text == "10001:10001"
     assert not {"RUN", "COPY"} & {item.name for item in after}
+    assert stage.environment()["ORT_DISABLE_TELEMETRY"] == "1"
     assert len(stage.all("HEALTHCHECK")) == 1
     assert "/readyz" in stage.all("HEALTHCHECK")[0].text
     assert [item.words for item in (*stage.all("ENTRYPOINT"), *stage.all("CMD"))] == [

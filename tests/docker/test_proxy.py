@@ -175,8 +175,12 @@ def test_the_id_of_a_request_is_passed_on_where_it_is_fit_for_logs(
     made = ids - set(given)
     assert len(made) == 4
     assert all(found and re.fullmatch("[0-9a-f]{32}", found) for found in made)
-    logged = [json.loads(line) for line in recorded.lines() if line.startswith("{")]
-    assert {line["request_id"] for line in logged if line["uri"] == "/x"} == ids
+    until(lambda: logged_ids(recorded) == ids)  # nginx writes a line once it has answered
+
+
+def logged_ids(proxy: Proxy) -> set[str]:
+    lines = [json.loads(line) for line in proxy.lines() if line.startswith("{")]
+    return {line["request_id"] for line in lines if line["uri"] == "/x"}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,6 @@ def test_the_id_of_a_request_is_passed_on_where_it_is_fit_for_logs(
     [
         ("GET", None, 2),
         ("DELETE", None, 2),
-        ("PUT", b"{}", 1),
         ("POST", b"{}", 1),
         ("POST", b"", 1),
     ],
