@@ -151,6 +151,12 @@ class ClassExists(ServiceError):
     status, code = 409, "class_exists"
 
 
+class PreconditionFailed(ServiceError):
+    """The class isn't what `If-Match` says: someone else has changed it."""
+
+    status, code = 412, "precondition_failed"
+
+
 class NameTaken(ServiceError):
     """A class has this name already."""
 

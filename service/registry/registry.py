@@ -16,10 +16,17 @@ from service.registry.records import (
     CLASS_ID,
     ClassRecord,
     ClassSummary,
+    Expected,
     NewClass,
     own_record,
 )
-from service.registry.store import ClassStore, name_taken, record_of, unknown_class
+from service.registry.store import (
+    ClassStore,
+    check_expected,
+    name_taken,
+    record_of,
+    unknown_class,
+)
 from service.registry.table import PrototypeTable
 
 log = logging.getLogger(__name__)
@@ -134,14 +141,14 @@ class Registry:
         """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
         return self.prototypes.of_other_sheets(record, self._store.photographs)
 
-    def check_writable(self, class_id: str) -> None:
+    def check_writable(self, class_id: str, expected: Expected = None) -> None:
         """Check that there is such a class, and that it can be changed.
 
         Raises:
-            UnknownClass, BundleClassError, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
         """
         self._refuse_own(class_id)
-        self.get(class_id)
+        check_expected(class_id, self.get(class_id).summary.revision, expected)
 
     def register(self, classes: Sequence[NewClass]) -> tuple[list[ClassSummary], int]:
         """Add classes, all or none; they can be recognised when this returns.
@@ -161,27 +168,27 @@ class Registry:
         log.info("classes registered", extra={"count": len(classes), "revision": revision})
         return self._follow(classes, revision, known), revision
 
-    def replace(self, item: NewClass) -> tuple[ClassSummary, int]:
+    def replace(self, item: NewClass, expected: Expected = None) -> tuple[ClassSummary, int]:
         """Put a class in place of the one with its id.
 
         Raises:
-            UnknownClass, BundleClassError, NameTaken, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, NameTaken, StoreUnavailable
         """
         self._refuse_own(item.class_id)
         self._refuse_own_name(item.name)
         known = self._known([item])
-        revision = self._store.replace(item)
+        revision = self._store.replace(item, expected)
         log.info("class replaced", extra={"class_id": item.class_id, "revision": revision})
         return self._follow([item], revision, known)[0], revision
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         """Remove a class; returns the revision that lacks it.
 
         Raises:
-            UnknownClass, BundleClassError, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
         """
-        self.check_writable(class_id)
-        revision = self._store.remove(class_id)
+        self.check_writable(class_id, expected)
+        revision = self._store.remove(class_id, expected)
         log.info("class removed", extra={"class_id": class_id, "revision": revision})
         self._follow([], revision, {})
         return revision

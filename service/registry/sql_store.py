@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,11 +17,18 @@ from service.registry.records import (
     Changes,
     ClassRecord,
     ClassSummary,
+    Expected,
     NewClass,
     PhotographsMean,
 )
 from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
-from service.registry.store import class_exists, name_taken, now, unknown_class
+from service.registry.store import (
+    check_expected,
+    class_exists,
+    name_taken,
+    now,
+    unknown_class,
+)
 
 TIMEOUT_S = 5.0
 _MIGRATION_TIMEOUT_S = 600  # also for the process that migrates before this one
@@ -100,9 +107,7 @@ class SqlStore:
         return Changes(newest, written, removed)
 
     def get(self, class_id: str) -> ClassRecord | None:
-        query = select(classes).where(
-            _mine, classes.c.class_id == class_id, classes.c.name.is_not(None)
-        )
+        query = select(classes).where(*_living_row(class_id))
         with _reported(), self._engine.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else self._record(row)
@@ -137,9 +142,10 @@ class SqlStore:
                 _add_photographs(connection, item)
         return revision
 
-    def replace(self, item: NewClass) -> int:
+    def replace(self, item: NewClass, expected: Expected = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            _check_current(connection, item.class_id, expected)
             query = select(classes.c.class_id).where(
                 _mine, classes.c.name == item.name, classes.c.class_id != item.class_id
             )
@@ -150,9 +156,10 @@ class SqlStore:
             _add_photographs(connection, item)
         return revision
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            _check_current(connection, class_id, expected)
             _change(connection, class_id, {"revision": revision, **dict.fromkeys(_OF_THE_LIVING)})
             _drop_photographs(connection, class_id)
         return revision
@@ -233,11 +240,21 @@ def _drop_photographs(connection: Connection, class_id: str) -> None:
     )
 
 
-def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:
-    """Change one living row."""
-    living = (_mine, classes.c.class_id == class_id, classes.c.name.is_not(None))
-    if connection.execute(update(classes).where(*living).values(values)).rowcount != 1:
+def _check_current(connection: Connection, class_id: str, expected: Expected) -> None:
+    """Raises: UnknownClass, PreconditionFailed."""
+    query = select(classes.c.revision).where(*_living_row(class_id))
+    found = connection.execute(query).scalar()
+    if found is None:
         raise unknown_class(class_id)
+    check_expected(class_id, found, expected)
+
+
+def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:
+    connection.execute(update(classes).where(*_living_row(class_id)).values(values))
+
+
+def _living_row(class_id: str) -> tuple[ColumnElement[bool], ...]:
+    return _mine, classes.c.class_id == class_id, classes.c.name.is_not(None)
 
 
 def _living(connection: Connection, column: Any, values: Sequence[str]) -> set[str]:

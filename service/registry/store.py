@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Protocol
 
-from service.errors import ClassExists, NameTaken, UnknownClass
-from service.registry.records import Changes, ClassRecord, ClassSummary, NewClass
+from service.errors import ClassExists, NameTaken, PreconditionFailed, UnknownClass
+from service.registry.records import Changes, ClassRecord, ClassSummary, Expected, NewClass
 
 
 class ClassStore(Protocol):
@@ -49,19 +49,19 @@ class ClassStore(Protocol):
         """
         ...
 
-    def replace(self, item: NewClass) -> int:
+    def replace(self, item: NewClass, expected: Expected = None) -> int:
         """Write a class in place of the one with its id.
 
         Raises:
-            UnknownClass, NameTaken
+            UnknownClass, PreconditionFailed, NameTaken
         """
         ...
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         """Leave a tombstone.
 
         Raises:
-            UnknownClass
+            UnknownClass, PreconditionFailed
         """
         ...
 
@@ -100,6 +100,15 @@ def name_taken(name: str, index: int | None = None) -> NameTaken:
 
 def unknown_class(class_id: str) -> UnknownClass:
     return UnknownClass(f"no class has the id {class_id[:100]!r}. See GET /classes")
+
+
+def check_expected(class_id: str, revision: int, expected: Expected) -> None:
+    """Raises: PreconditionFailed, unless a class's revision is among those."""
+    if expected is not None and revision not in expected:
+        raise PreconditionFailed(
+            f"class {class_id!r} is at revision {revision}, which If-Match doesn't name; "
+            "get it again, and decide anew"
+        )
 
 
 @dataclass(frozen=True)
@@ -151,11 +160,12 @@ class MemoryStore:
                 self._photographs[item.class_id] = item.photographs
             return self._revision
 
-    def replace(self, item: NewClass) -> int:
+    def replace(self, item: NewClass, expected: Expected = None) -> int:
         with self._lock:
             old = self.get(item.class_id)
             if old is None:
                 raise unknown_class(item.class_id)
+            check_expected(item.class_id, old.summary.revision, expected)
             if self._names.get(item.name, item.class_id) != item.class_id:
                 raise name_taken(item.name)
             self._revision += 1
@@ -164,10 +174,12 @@ class MemoryStore:
             self._photographs[item.class_id] = item.photographs
             return self._revision
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         with self._lock:
-            if self.get(class_id) is None:
+            old = self.get(class_id)
+            if old is None:
                 raise unknown_class(class_id)
+            check_expected(class_id, old.summary.revision, expected)
             self._revision += 1
             self._write(class_id, None)
             return self._revision

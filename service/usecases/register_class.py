@@ -13,7 +13,7 @@ from model.errors import SheetError
 from model.sheets import AttributeSpace, FilledSheet, fill
 from service.engine.generation import Generation
 from service.errors import ServiceError, SheetRefused, UnknownClass
-from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
+from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, Expected, NewClass
 from service.registry.store import class_exists, name_taken, unknown_class
 from service.usecases.photographs import with_photographs
 
@@ -164,7 +164,7 @@ class Register:
         return await with_photographs(generation, self._workers, new, files, self._max_image_bytes)
 
     async def replace(
-        self, generation: Generation, class_id: str, draft: Draft
+        self, generation: Generation, class_id: str, draft: Draft, expected: Expected = None
     ) -> tuple[ClassSummary, int]:
         """Put a class in place of the one with this id.
 
@@ -172,22 +172,22 @@ class Register:
             ServiceError
         """
         registry = generation.registry
-        await registry.call(lambda: registry.check_writable(class_id))
+        await registry.call(lambda: registry.check_writable(class_id, expected))
         if draft.class_id not in (None, class_id):
             raise SheetRefused(
                 "class_id_mismatch", "class_id in the body isn't the path's; leave it out"
             )
         new = await self.prepared(generation, replace(draft, class_id=class_id))
-        return await registry.call(lambda: registry.replace(new))
+        return await registry.call(lambda: registry.replace(new, expected))
 
-    async def remove(self, generation: Generation, class_id: str) -> int:
+    async def remove(self, generation: Generation, class_id: str, expected: Expected = None) -> int:
         """Remove a class; returns the revision that lacks it.
 
         Raises:
             ServiceError
         """
         registry = generation.registry
-        return await registry.call(lambda: registry.remove(class_id))
+        return await registry.call(lambda: registry.remove(class_id, expected))
 
 
 def _checked_id(value: Any) -> str:

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError
-from service.http import bodies, faults
+from service.http import bodies, etags, faults
 from service.http.deps import ServiceDep, answer
 from service.http.openapi import documented, reference
 from service.http.schemas import (
@@ -35,6 +35,9 @@ MAX_PAGE = 1000
 MAX_NEIGHBOURS = 100
 
 ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
+# Lists: a header may come in several lines. OpenAPI has them as the one text that they stand for.
+IfMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
+IfNoneMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
 
 _WRITTEN = (
     faults.JSON_BODY,
@@ -45,18 +48,34 @@ _WRITTEN = (
     faults.STORE,
 )
 _OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
+_ETAG = {
+    "ETag": {
+        "description": "the class's tag, for `If-Match` and `If-None-Match`",
+        "schema": {"type": "string"},
+    }
+}
 _CREATED = {
     "headers": {
+        **_ETAG,
         "Location": {
             "description": "the class's path, where one was registered by itself",
             "schema": {"type": "string"},
-        }
+        },
     },
     "links": {
         operation: {"operationId": operation, **_OF_THE_FIRST}
         for operation in ("get_class", "get_neighbours", "replace_class", "remove_class")
     },
 }
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    said = {"name": name, "in": "header", "required": False, "description": description}
+    return {"parameters": [{**said, "schema": {"type": "string"}}]}
+
+
+_IF_MATCH = _header("If-Match", "tags that the class may have; with another it is a 412")
+_IF_NONE_MATCH = _header("If-None-Match", "tags of what the client has; a 304 if it is that")
 
 
 def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
@@ -98,20 +117,35 @@ async def list_classes(
     "/classes/{class_id}",
     summary="Get a class",
     response_model=FullClass,
-    responses=documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+    responses={
+        200: {"headers": _ETAG},
+        304: {"description": "The client has it already.", "headers": _ETAG},
+        **documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+    },
+    openapi_extra=_IF_NONE_MATCH,
 )
-async def get_class(class_id: ClassId, service: ServiceDep) -> Response:
+async def get_class(
+    class_id: ClassId, service: ServiceDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """One class as the list shows it, with its whole sheet and its metadata.
 
     `attributes` is one number for each attribute, in the order of `GET /attributes`.
     """
-    record = await service.admitting().registry.look(class_id)
+    generation = service.admitting()
+    record = await generation.registry.look(class_id)
+    summary = record.summary
+    tag = etags.tag_of(summary.revision)
+    if summary.seen:
+        tag = etags.tag_of_own(generation.bundle.sha256)
+    if etags.is_known(if_none_match or (), tag):
+        return Response(status_code=304, headers={"ETag": tag})
     return answer(
         {
-            **_shown(record.summary),
+            **_shown(summary),
             "attributes": [float(value) for value in record.attributes],
             "metadata": dict(record.metadata),
-        }
+        },
+        headers={"ETag": tag},
     )
 
 
@@ -180,7 +214,12 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
         loop = asyncio.get_running_loop()
         drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
         classes, revision = await service.register.add(generation, drafts, single=single)
-    headers = {"Location": f"/classes/{classes[0].class_id}"} if single else None
+    headers = {}
+    if single:
+        headers = {
+            "Location": f"/classes/{classes[0].class_id}",
+            "ETag": etags.tag_of(revision),
+        }
     warnings = await _warnings(service, generation, classes)
     return answer(
         {"classes": [_shown(item) for item in classes], "revision": revision, **warnings},
@@ -193,36 +232,57 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
     "/classes/{class_id}",
     summary="Replace a class",
     response_model=Replaced,
-    responses=documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH),
-    openapi_extra=_body(NewClassBody),
+    responses={
+        200: {"headers": _ETAG},
+        **documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH, faults.PRECONDITION),
+    },
+    openapi_extra={**_IF_MATCH, **_body(NewClassBody)},
 )
-async def replace_class(class_id: ClassId, request: Request, service: ServiceDep) -> Response:
+async def replace_class(
+    class_id: ClassId, request: Request, service: ServiceDep, if_match: IfMatch = None
+) -> Response:
     """Put another sheet, name, metadata and photographs in place of a registered class's.
 
     All of it is replaced: what the body leaves out is not kept. The bundle's own classes can't be.
+    With the class's `ETag` as `If-Match`, nothing that someone else wrote meanwhile is overwritten.
     """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(service.workers, draft_of, body)
-        item, revision = await service.register.replace(generation, class_id, draft)
+        item, revision = await service.register.replace(
+            generation, class_id, draft, etags.expected(if_match or ())
+        )
     warnings = await _warnings(service, generation, [item])
-    return answer({**_shown(item), "revision": revision, **warnings})
+    headers = {"ETag": etags.tag_of(revision)}
+    return answer({**_shown(item), "revision": revision, **warnings}, headers=headers)
 
 
 @router.delete(
     "/classes/{class_id}",
     summary="Remove a class",
     response_model=Removed,
-    responses=documented(faults.UNKNOWN_CLASS, faults.BUNDLE_CLASS, faults.NOT_READY, faults.STORE),
+    responses=documented(
+        faults.UNKNOWN_CLASS,
+        faults.BUNDLE_CLASS,
+        faults.PRECONDITION,
+        faults.NOT_READY,
+        faults.STORE,
+    ),
+    openapi_extra=_IF_MATCH,
 )
-async def remove_class(class_id: ClassId, service: ServiceDep) -> Response:
+async def remove_class(
+    class_id: ClassId, service: ServiceDep, if_match: IfMatch = None
+) -> Response:
     """Remove a registered class; its id and its name are free again.
 
     `revision` is the registry's first one without it. The bundle's own classes can't be removed.
+    With the class's `ETag` as `If-Match`, nothing is removed that someone else has changed.
     """
-    revision = await service.register.remove(service.admitting(), class_id)
+    revision = await service.register.remove(
+        service.admitting(), class_id, etags.expected(if_match or ())
+    )
     return answer({"class_id": class_id, "revision": revision})
 
 
