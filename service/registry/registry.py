@@ -11,6 +11,7 @@ from model.bundle import BundleClass
 from model.runtime.base import F32
 from service.errors import BundleClassError, StoreUnavailable, UnknownClass
 from service.registry.line import Line
+from service.registry.once import Added, AddedBefore, Once
 from service.registry.prototypes import Prototypes
 from service.registry.records import (
     CLASS_ID,
@@ -150,13 +151,22 @@ class Registry:
         self._refuse_own(class_id)
         check_expected(class_id, self.get(class_id).summary.revision, expected)
 
-    def register(self, classes: Sequence[NewClass]) -> tuple[list[ClassSummary], int]:
+    async def recall(self, once: Once) -> Added | None:
+        """What an earlier `register` with this key answered. Raises also: what `Line.call` raises.
+
+        Raises:
+            IdempotencyKeyReused: it was of another request.
+        """
+        return await self._reading.call(lambda: self._store.recall(once))
+
+    def register(self, classes: Sequence[NewClass], once: Once | None = None) -> Added:
         """Add classes, all or none; they can be recognised when this returns.
 
         Returns:
             The classes, in order, and the revision that holds them.
 
         Raises:
+            IdempotencyKeyReused
             BundleClassError, ClassExists, NameTaken: with the index of the class.
             StoreUnavailable: nothing was written.
         """
@@ -164,9 +174,12 @@ class Registry:
             self._refuse_own(item.class_id, index)
             self._refuse_own_name(item.name, index)
         known = self._known(classes)
-        revision = self._store.add(classes)
+        try:
+            revision = self._store.add(classes, once)
+        except AddedBefore as before:
+            return before.added
         log.info("classes registered", extra={"count": len(classes), "revision": revision})
-        return self._follow(classes, revision, known), revision
+        return Added(self._follow(classes, revision, known), revision)
 
     def replace(self, item: NewClass, expected: Expected = None) -> tuple[ClassSummary, int]:
         """Put a class in place of the one with its id.

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.errors import ConfigurationError, StoreUnavailable
 from service.registry.database import open_database, reason
 from service.registry.migration import prepare
+from service.registry.once import Added, AddedBefore, Once
 from service.registry.records import (
     Changes,
     ClassRecord,
@@ -22,11 +23,13 @@ from service.registry.records import (
     PhotographsMean,
 )
 from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
+from service.registry.sql_once import keep, recalled
 from service.registry.store import (
     check_expected,
     class_exists,
     name_taken,
     now,
+    record_of,
     unknown_class,
 )
 
@@ -121,9 +124,15 @@ class SqlStore:
         with _reported(), self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def add(self, new: Sequence[NewClass]) -> int:
+    def recall(self, once: Once) -> Added | None:
+        with _reported(), self._engine.connect() as connection:
+            return recalled(connection, once)
+
+    def add(self, new: Sequence[NewClass], once: Once | None = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            if once and (before := recalled(connection, once)):
+                raise AddedBefore(before)
             ids = _living(connection, classes.c.class_id, [item.class_id for item in new])
             names = _living(connection, classes.c.name, [item.name for item in new])
             for index, item in enumerate(new):
@@ -140,6 +149,9 @@ class SqlStore:
             )
             for item in new:
                 _add_photographs(connection, item)
+            if once:
+                summaries = [record_of(item, revision, moment).summary for item in new]
+                keep(connection, once, Added(summaries, revision))
         return revision
 
     def replace(self, item: NewClass, expected: Expected = None) -> int:

@@ -8,6 +8,7 @@ Rules that every store keeps:
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from itertools import takewhile
 from typing import Protocol
 
 from service.errors import ClassExists, NameTaken, PreconditionFailed, UnknownClass
+from service.registry.once import KEPT_S, Added, AddedBefore, Once, check_same
 from service.registry.records import Changes, ClassRecord, ClassSummary, Expected, NewClass
 
 
@@ -41,10 +43,20 @@ class ClassStore(Protocol):
         """Those of one living class, in their order; none if there is no such class."""
         ...
 
-    def add(self, classes: Sequence[NewClass]) -> int:
+    def recall(self, once: Once) -> Added | None:
+        """What `add` with this key wrote within the last day.
+
+        Raises:
+            IdempotencyKeyReused
+        """
+        ...
+
+    def add(self, classes: Sequence[NewClass], once: Once | None = None) -> int:
         """Write new classes in one transaction; returns its revision.
 
         Raises:
+            AddedBefore: by an earlier request with the key `once`.
+            IdempotencyKeyReused: that request was another one.
             ClassExists, NameTaken: with the index of the class that can't be written.
         """
         ...
@@ -117,6 +129,13 @@ class _Row:
     record: ClassRecord | None  # None: a tombstone
 
 
+@dataclass(frozen=True)
+class _Answer:
+    added: Added
+    fingerprint: str
+    expires: float  # seconds since 1970
+
+
 class MemoryStore:
     """A `ClassStore` that forgets everything with its process."""
 
@@ -126,6 +145,7 @@ class MemoryStore:
         self._rows: dict[str, _Row] = {}  # in the order of their last writes
         self._names: dict[str, str] = {}  # of living classes -> id
         self._photographs: dict[str, tuple[bytes, ...]] = {}
+        self._answers: dict[str, _Answer] = {}  # by their keys
 
     def revision(self) -> int:
         return self._revision
@@ -147,17 +167,30 @@ class MemoryStore:
     def photographs(self, class_id: str) -> list[bytes]:
         return list(self._photographs.get(class_id, ()))
 
-    def add(self, classes: Sequence[NewClass]) -> int:
+    def recall(self, once: Once) -> Added | None:
+        found = self._answers.get(once.key)
+        if found is None or found.expires <= time.time():
+            return None
+        check_same(once, found.fingerprint)
+        return found.added
+
+    def add(self, classes: Sequence[NewClass], once: Once | None = None) -> int:
         with self._lock:
+            if once and (before := self.recall(once)):
+                raise AddedBefore(before)
             for index, item in enumerate(classes):
                 if self.get(item.class_id):
                     raise class_exists(item.class_id, index)
                 if item.name in self._names:
                     raise name_taken(item.name, index)
             self._revision += 1
-            for item in classes:
-                self._write(item.class_id, record_of(item, self._revision, now()))
+            records = [record_of(item, self._revision, now()) for item in classes]
+            for item, record in zip(classes, records, strict=True):
+                self._write(item.class_id, record)
                 self._photographs[item.class_id] = item.photographs
+            if once:
+                added = Added([record.summary for record in records], self._revision, again=True)
+                self._keep(once, added)
             return self._revision
 
     def replace(self, item: NewClass, expected: Expected = None) -> int:
@@ -188,6 +221,11 @@ class MemoryStore:
         self._rows.clear()
         self._names.clear()
         self._photographs.clear()
+
+    def _keep(self, once: Once, added: Added) -> None:
+        moment = time.time()
+        living = {key: item for key, item in self._answers.items() if item.expires > moment}
+        self._answers = living | {once.key: _Answer(added, once.fingerprint, moment + KEPT_S)}
 
     def _write(self, class_id: str, record: ClassRecord | None) -> None:
         if (old := self.get(class_id)) is not None:

@@ -12,7 +12,8 @@ from typing import Any
 from model.errors import SheetError
 from model.sheets import AttributeSpace, FilledSheet, fill
 from service.engine.generation import Generation
-from service.errors import ServiceError, SheetRefused, UnknownClass
+from service.errors import IdempotencyInProgress, ServiceError, SheetRefused, UnknownClass
+from service.registry.once import Added, Once
 from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, Expected, NewClass
 from service.registry.store import class_exists, name_taken, unknown_class
 from service.usecases.photographs import with_photographs
@@ -113,19 +114,43 @@ class Register:
     def __init__(self, workers: Executor, max_image_bytes: int) -> None:
         self._workers = workers
         self._max_image_bytes = max_image_bytes
+        self._in_progress: set[str] = set()  # keys of clients; changes on the event loop alone
 
     async def add(
-        self, generation: Generation, drafts: Sequence[Draft], *, single: bool = False
-    ) -> tuple[list[ClassSummary], int]:
-        """Register all or none; returns them and the revision that holds them.
+        self,
+        generation: Generation,
+        drafts: Sequence[Draft],
+        *,
+        single: bool = False,
+        once: Once | None = None,
+    ) -> Added:
+        """Register all or none; with `once`, only the first time.
 
         Raises:
+            IdempotencyInProgress, IdempotencyKeyReused
             ServiceError: with the index of the class that can't be registered, unless `single`.
         """
+        if once is None:
+            return await self._add(generation, drafts, single, None)
+        if once.key in self._in_progress:
+            raise IdempotencyInProgress(
+                f"a request with the Idempotency-Key {once.key!r} is being answered; try again"
+            )
+        self._in_progress.add(once.key)
+        try:
+            # Before anything is checked: what was like another class, say, need not be any more.
+            before = await generation.registry.recall(once)
+            return before or await self._add(generation, drafts, single, once)
+        finally:
+            self._in_progress.discard(once.key)
+
+    async def _add(
+        self, generation: Generation, drafts: Sequence[Draft], single: bool, once: Once | None
+    ) -> Added:
         registry = generation.registry
         try:
             new = await self._prepared(generation, drafts, single)
-            return await registry.call(lambda: registry.register(new))
+            return await registry.call(lambda: registry.register(new, once))
         except ServiceError as error:
             if single:
                 error.index = None

@@ -29,6 +29,7 @@ BEYOND_SCHEMA = {
     "unknown_attribute": "the names are the bundle's, and hundreds",
     "no_candidates": "a list in one text may turn out empty, or a scope without classes",
     "class_missing": "one of two parameters is needed",
+    "idempotency_key_reused": "which keys have come before, and with what",
     "precondition_failed": "which revision a class has",
     "box_outside": "how large the image is",
 }

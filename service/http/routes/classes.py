@@ -12,6 +12,7 @@ from service.engine.generation import Generation
 from service.errors import RequestError
 from service.http import bodies, etags, faults
 from service.http.deps import ServiceDep, answer
+from service.http.idempotency import REPLAYED, KeyDep, once_of
 from service.http.openapi import documented, reference
 from service.http.schemas import (
     ClassPage,
@@ -60,6 +61,10 @@ _CREATED = {
         "Location": {
             "description": "the class's path, where one was registered by itself",
             "schema": {"type": "string"},
+        },
+        REPLAYED: {
+            "description": "the first answer to this `Idempotency-Key`, once more",
+            "schema": {"enum": ["true"]},
         },
     },
     "links": {
@@ -190,10 +195,12 @@ async def get_neighbours(
     status_code=201,
     response_model=Registered,
     summary="Register classes",
-    responses={201: _CREATED, **documented(*_WRITTEN, faults.TAKEN)},
+    responses={201: _CREATED, **documented(*_WRITTEN, faults.TAKEN, faults.ONCE)},
     openapi_extra=_body(NewClassBody, NewClassesBody),
 )
-async def register_classes(request: Request, service: ServiceDep) -> Response:
+async def register_classes(
+    request: Request, service: ServiceDep, idempotency_key: KeyDep
+) -> Response:
     """Register a class by its sheet, or several as `{"classes": [...]}`, all or none.
 
     The next image can be classified as it: nothing is trained. A sheet may be partial: in a group
@@ -207,25 +214,26 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
 
     `warnings` name classes that are nearly the same as another one: images will hardly tell them
     apart. What is wrong with one class of several has its place as `index`.
+
+    With an `Idempotency-Key` a request can be sent again, whatever became of its answer: for a day,
+    the second attempt gets the first one's answer, and nothing is registered twice.
     """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
         drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
-        classes, revision = await service.register.add(generation, drafts, single=single)
-    headers = {}
+        once = None
+        if idempotency_key is not None:
+            once = await loop.run_in_executor(service.workers, once_of, idempotency_key, body)
+        added = await service.register.add(generation, drafts, single=single, once=once)
+    headers = {REPLAYED: "true"} if added.again else {}
     if single:
-        headers = {
-            "Location": f"/classes/{classes[0].class_id}",
-            "ETag": etags.tag_of(revision),
-        }
-    warnings = await _warnings(service, generation, classes)
-    return answer(
-        {"classes": [_shown(item) for item in classes], "revision": revision, **warnings},
-        201,
-        headers,
-    )
+        headers["Location"] = f"/classes/{added.classes[0].class_id}"
+        headers["ETag"] = etags.tag_of(added.revision)
+    warnings = await _warnings(service, generation, added.classes)
+    listed = [_shown(item) for item in added.classes]
+    return answer({"classes": listed, "revision": added.revision, **warnings}, 201, headers)
 
 
 @router.put(
