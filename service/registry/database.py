@@ -2,8 +2,9 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -42,6 +43,19 @@ def open_database(url: str, timeout_s: float) -> Engine:
             "sqlite:///state/umzero.db, postgresql://user@host/database"
         )
     return _postgres(parsed, timeout_s)
+
+
+class Listener(Protocol):
+    def close(self) -> None: ...
+
+
+def listener(engine: Engine, channel: str, wake: Callable[[], None]) -> Listener | None:
+    """Calls `wake` after every commit that notifies a channel; None where a database can't."""
+    if engine.dialect.name != "postgresql":
+        return None
+    from service.registry import postgres  # noqa: PLC0415 - psycopg is an extra
+
+    return postgres.Listener(engine, channel, wake)
 
 
 def reason(error: SQLAlchemyError) -> str:

@@ -33,6 +33,7 @@ from service.registry.table import PrototypeTable
 log = logging.getLogger(__name__)
 
 _READERS = 2
+_BURST_S = 0.01
 
 Result = TypeVar("Result")
 
@@ -98,10 +99,20 @@ class Registry:
         await asyncio.shield(self._refreshing)
 
     async def follow(self, interval_s: float) -> None:
-        """Catch up again and again, until cancelled."""
+        """Catch up again and again, until cancelled: after each interval, or when woken earlier."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        self._store.listen(wake)
         is_failing = False
         while True:
-            await asyncio.sleep(interval_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), interval_s)
+                # More of them may come at once.
+                await asyncio.sleep(_BURST_S)
+            woken.clear()
             try:
                 await self.catch_up()
             except Exception:

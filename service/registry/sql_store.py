@@ -1,17 +1,17 @@
 """Registered classes in a database: a SQLite file, or PostgreSQL."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError, StoreUnavailable
-from service.registry.database import open_database, reason
+from service.registry.database import Listener, listener, open_database, reason
 from service.registry.migration import prepare
 from service.registry.once import Added, AddedBefore, Once
 from service.registry.records import (
@@ -36,6 +36,7 @@ from service.registry.store import (
 TIMEOUT_S = 5.0
 _MIGRATION_TIMEOUT_S = 600  # also for the process that migrates before this one
 _ROWS_AT_ONCE = 1000
+_CHANNEL = "umzero_registry"
 _CHUNK = 500  # names in one IN (...), below every database's limit
 _BLOB = np.dtype("<f8")  # exactly the numbers that were given
 
@@ -75,6 +76,7 @@ class SqlStore:
     ) -> None:
         self._attribute_space = attribute_space
         self._attribute_count = attribute_count
+        self._listener: Listener | None = None
         self._engine = open_database(url, timeout_s)
         patient = open_database(url, _MIGRATION_TIMEOUT_S)
         try:
@@ -176,16 +178,25 @@ class SqlStore:
             _drop_photographs(connection, class_id)
         return revision
 
+    def listen(self, wake: Callable[[], None]) -> None:
+        self._listener = listener(self._engine, _CHANNEL, wake)
+
     def close(self) -> None:
+        if self._listener:
+            self._listener.close()
         self._engine.dispose()
 
     def _next_revision(self, connection: Connection) -> int:
         """The first statement of every write: its row lock puts all writers in one line."""
-        row = connection.execute(
+        count = (
             update(registry)
             .values(revision=registry.c.revision + 1)
             .returning(registry.c.revision, registry.c.attribute_space)
-        ).one()
+        )
+        if connection.dialect.name == "postgresql":
+            # Heard by the others once this transaction is committed.
+            count = count.returning(func.pg_notify(_CHANNEL, ""))
+        row = connection.execute(count).one()
         self._check_space(row.attribute_space)
         if row.attribute_space is None:
             connection.execute(update(registry).values(attribute_space=self._attribute_space))

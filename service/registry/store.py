@@ -9,7 +9,7 @@ Rules that every store keeps:
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -74,6 +74,13 @@ class ClassStore(Protocol):
 
         Raises:
             UnknownClass, PreconditionFailed
+        """
+        ...
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, in a thread of the store's own, soon after another process has written.
+
+        Not every store can, and none promises to: it saves a follower the time until its next look.
         """
         ...
 
@@ -216,6 +223,9 @@ class MemoryStore:
             self._revision += 1
             self._write(class_id, None)
             return self._revision
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        pass
 
     def close(self) -> None:
         self._rows.clear()
