@@ -2,11 +2,32 @@
 
 import re
 from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Header
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _TAGS = re.compile(_TAG)
 _REVISION = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    said = {"name": name, "in": "header", "required": False, "description": description}
+    return {"parameters": [{**said, "schema": {"type": "string"}}]}
+
+
+# Lists: a header may come in several lines. OpenAPI has them as the one text that they stand for.
+IfMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
+IfNoneMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
+IF_MATCH = _header("If-Match", "tags that the class may have; with another it is a 412")
+IF_NONE_MATCH = _header("If-None-Match", "tags of what the client has; a 304 if it is that")
+ETAG = {
+    "ETag": {
+        "description": "the class's tag, for `If-Match` and `If-None-Match`",
+        "schema": {"type": "string"},
+    }
+}
 
 
 def tag_of(revision: int) -> str:

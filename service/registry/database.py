@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -45,17 +45,17 @@ def open_database(url: str, timeout_s: float) -> Engine:
     return _postgres(parsed, timeout_s)
 
 
-class Listener(Protocol):
-    def close(self) -> None: ...
+def listen(engine: Engine, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
+    """Call `wake` after every commit that notifies a channel, where a database can do that.
 
-
-def listener(engine: Engine, channel: str, wake: Callable[[], None]) -> Listener | None:
-    """Calls `wake` after every commit that notifies a channel; None where a database can't."""
+    Returns:
+        What ends it.
+    """
     if engine.dialect.name != "postgresql":
-        return None
+        return lambda: None
     from service.registry import postgres  # noqa: PLC0415 - psycopg is an extra
 
-    return postgres.Listener(engine, channel, wake)
+    return postgres.Listener(engine, channel, wake).close
 
 
 def reason(error: SQLAlchemyError) -> str:

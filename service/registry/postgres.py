@@ -21,7 +21,7 @@ _GRACE_S = 1.0
 _IDLE = 3
 # Of a lost server, or of a network that drops everything.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-_LISTEN_S, _AGAIN_S, _CLOSE_S = 0.5, 1.0, 5.0
+_LISTEN_S, _AGAIN_S = 0.5, 1.0
 _SET_UP = """
     SELECT set_config('statement_timeout', %(limit)s, false),
            set_config('lock_timeout', %(limit)s, false),
@@ -90,20 +90,21 @@ class Listener:
         self._channel = channel
         self._wake = wake
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="listener", daemon=True).start()
 
     def close(self) -> None:
-        """Hear nothing more. A connection that hangs is left to the end of the process."""
+        """Call `wake` no more. The thread and its connection end soon after."""
         self._closing.set()
-        self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        is_told = False
         while not self._closing.is_set():
             try:
                 self._listen()
             except psycopg.Error as error:
-                log.info("not listening to the database", extra={"error": str(error)})
+                if not is_told:
+                    log.info("not listening to the database", extra={"error": str(error)})
+                is_told = True
                 self._closing.wait(_AGAIN_S)
 
     def _listen(self) -> None:
@@ -114,4 +115,5 @@ class Listener:
             self._wake()
             while not self._closing.is_set():
                 for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
-                    self._wake()
+                    if not self._closing.is_set():
+                        self._wake()

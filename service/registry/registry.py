@@ -105,25 +105,31 @@ class Registry:
         def wake() -> None:
             loop.call_soon_threadsafe(woken.set)
 
-        self._store.listen(wake)
+        stop = self._store.listen(wake)
         is_failing = False
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), interval_s)
-                # More of them may come at once.
-                await asyncio.sleep(_BURST_S)
-            woken.clear()
-            try:
-                await self.catch_up()
-            except Exception:
-                # Not several times a second for as long as it lasts.
-                if not is_failing:
-                    log.exception("registry can't follow", extra={"revision": self._table.revision})
-                is_failing = True
-            else:
-                if is_failing:
-                    log.info("registry follows again", extra={"revision": self._table.revision})
-                is_failing = False
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), interval_s)
+                    # More of them may come at once.
+                    await asyncio.sleep(_BURST_S)
+                woken.clear()
+                is_failing = not await self._caught_up(is_failing)
+        finally:
+            stop()
+
+    async def _caught_up(self, was_failing: bool) -> bool:
+        """Whether it could; said when that changes, not several times a second."""
+        where = {"revision": self._table.revision}
+        try:
+            await self.catch_up()
+        except Exception:
+            if not was_failing:
+                log.exception("registry can't follow", extra=where)
+            return False
+        if was_failing:
+            log.info("registry follows again", extra=where)
+        return True
 
     def load(self) -> None:
         """Lay out the bundle's classes and everything that is in the store."""
@@ -188,6 +194,7 @@ class Registry:
         try:
             revision = self._store.add(classes, once)
         except AddedBefore as before:
+            self._follow([], before.added.revision, {})
             return before.added
         log.info("classes registered", extra={"count": len(classes), "revision": revision})
         return Added(self._follow(classes, revision, known), revision)

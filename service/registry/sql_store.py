@@ -11,7 +11,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError, StoreUnavailable
-from service.registry.database import Listener, listener, open_database, reason
+from service.registry.database import listen, open_database, reason
 from service.registry.migration import prepare
 from service.registry.once import Added, AddedBefore, Once
 from service.registry.records import (
@@ -76,7 +76,6 @@ class SqlStore:
     ) -> None:
         self._attribute_space = attribute_space
         self._attribute_count = attribute_count
-        self._listener: Listener | None = None
         self._engine = open_database(url, timeout_s)
         patient = open_database(url, _MIGRATION_TIMEOUT_S)
         try:
@@ -178,12 +177,10 @@ class SqlStore:
             _drop_photographs(connection, class_id)
         return revision
 
-    def listen(self, wake: Callable[[], None]) -> None:
-        self._listener = listener(self._engine, _CHANNEL, wake)
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return listen(self._engine, _CHANNEL, wake)
 
     def close(self) -> None:
-        if self._listener:
-            self._listener.close()
         self._engine.dispose()
 
     def _next_revision(self, connection: Connection) -> int:

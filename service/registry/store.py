@@ -24,7 +24,8 @@ class ClassStore(Protocol):
     """Every method may be called from several threads.
 
     Raises:
-        StoreUnavailable: by any method; nothing was written.
+        StoreUnavailable: by any method. Nothing was written, unless the connection was lost while
+            a commit was on its way: then nobody knows.
     """
 
     def revision(self) -> int:
@@ -77,10 +78,13 @@ class ClassStore(Protocol):
         """
         ...
 
-    def listen(self, wake: Callable[[], None]) -> None:
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Call `wake`, in a thread of the store's own, soon after another process has written.
 
         Not every store can, and none promises to: it saves a follower the time until its next look.
+
+        Returns:
+            What ends it.
         """
         ...
 
@@ -224,8 +228,8 @@ class MemoryStore:
             self._write(class_id, None)
             return self._revision
 
-    def listen(self, wake: Callable[[], None]) -> None:
-        pass
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 - from nobody
+        return lambda: None
 
     def close(self) -> None:
         self._rows.clear()

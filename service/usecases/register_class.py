@@ -130,6 +130,7 @@ class Register:
             IdempotencyInProgress, IdempotencyKeyReused
             ServiceError: with the index of the class that can't be registered, unless `single`.
         """
+        registry = generation.registry
         if once is None:
             return await self._add(generation, drafts, single, None)
         if once.key in self._in_progress:
@@ -139,8 +140,13 @@ class Register:
         self._in_progress.add(once.key)
         try:
             # Before anything is checked: what was like another class, say, need not be any more.
-            before = await generation.registry.recall(once)
-            return before or await self._add(generation, drafts, single, once)
+            before = await registry.recall(once)
+            if before is None:
+                return await self._add(generation, drafts, single, once)
+            if registry.table.revision < before.revision:
+                # Another replica added them: they can be recognised here, too, once this returns.
+                await registry.catch_up()
+            return before
         finally:
             self._in_progress.discard(once.key)
 

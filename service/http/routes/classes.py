@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from service.bootstrap import Service
@@ -36,10 +36,6 @@ MAX_PAGE = 1000
 MAX_NEIGHBOURS = 100
 
 ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
-# Lists: a header may come in several lines. OpenAPI has them as the one text that they stand for.
-IfMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
-IfNoneMatch = Annotated[list[str] | None, Header(include_in_schema=False)]
-
 _WRITTEN = (
     faults.JSON_BODY,
     faults.SHEET,
@@ -49,15 +45,9 @@ _WRITTEN = (
     faults.STORE,
 )
 _OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
-_ETAG = {
-    "ETag": {
-        "description": "the class's tag, for `If-Match` and `If-None-Match`",
-        "schema": {"type": "string"},
-    }
-}
 _CREATED = {
     "headers": {
-        **_ETAG,
+        **etags.ETAG,
         "Location": {
             "description": "the class's path, where one was registered by itself",
             "schema": {"type": "string"},
@@ -72,15 +62,6 @@ _CREATED = {
         for operation in ("get_class", "get_neighbours", "replace_class", "remove_class")
     },
 }
-
-
-def _header(name: str, description: str) -> dict[str, Any]:
-    said = {"name": name, "in": "header", "required": False, "description": description}
-    return {"parameters": [{**said, "schema": {"type": "string"}}]}
-
-
-_IF_MATCH = _header("If-Match", "tags that the class may have; with another it is a 412")
-_IF_NONE_MATCH = _header("If-None-Match", "tags of what the client has; a 304 if it is that")
 
 
 def _body(*models: type[NewClassBody | NewClassesBody]) -> dict[str, Any]:
@@ -123,14 +104,14 @@ async def list_classes(
     summary="Get a class",
     response_model=FullClass,
     responses={
-        200: {"headers": _ETAG},
-        304: {"description": "The client has it already.", "headers": _ETAG},
+        200: {"headers": etags.ETAG},
+        304: {"description": "The client has it already.", "headers": etags.ETAG},
         **documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
     },
-    openapi_extra=_IF_NONE_MATCH,
+    openapi_extra=etags.IF_NONE_MATCH,
 )
 async def get_class(
-    class_id: ClassId, service: ServiceDep, if_none_match: IfNoneMatch = None
+    class_id: ClassId, service: ServiceDep, if_none_match: etags.IfNoneMatch = None
 ) -> Response:
     """One class as the list shows it, with its whole sheet and its metadata.
 
@@ -241,13 +222,13 @@ async def register_classes(
     summary="Replace a class",
     response_model=Replaced,
     responses={
-        200: {"headers": _ETAG},
+        200: {"headers": etags.ETAG},
         **documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH, faults.PRECONDITION),
     },
-    openapi_extra={**_IF_MATCH, **_body(NewClassBody)},
+    openapi_extra={**etags.IF_MATCH, **_body(NewClassBody)},
 )
 async def replace_class(
-    class_id: ClassId, request: Request, service: ServiceDep, if_match: IfMatch = None
+    class_id: ClassId, request: Request, service: ServiceDep, if_match: etags.IfMatch = None
 ) -> Response:
     """Put another sheet, name, metadata and photographs in place of a registered class's.
 
@@ -278,10 +259,10 @@ async def replace_class(
         faults.NOT_READY,
         faults.STORE,
     ),
-    openapi_extra=_IF_MATCH,
+    openapi_extra=etags.IF_MATCH,
 )
 async def remove_class(
-    class_id: ClassId, service: ServiceDep, if_match: IfMatch = None
+    class_id: ClassId, service: ServiceDep, if_match: etags.IfMatch = None
 ) -> Response:
     """Remove a registered class; its id and its name are free again.
 
