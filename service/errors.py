@@ -153,6 +153,24 @@ class ClassExists(ServiceError):
     status, code = 409, "class_exists"
 
 
+class PreconditionFailed(ServiceError):
+    """The class isn't what `If-Match` says: someone else has changed it."""
+
+    status, code = 412, "precondition_failed"
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The `Idempotency-Key` came with another body before."""
+
+    status, code = 422, "idempotency_key_reused"
+
+
+class IdempotencyInProgress(ServiceError):
+    """A request with the same `Idempotency-Key` is being answered."""
+
+    status, code = 409, "idempotency_in_progress"
+
+
 class NameTaken(ServiceError):
     """A class has this name already."""
 

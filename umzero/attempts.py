@@ -20,7 +20,9 @@ Result = TypeVar("Result")
 
 def request(call: Call[Any]) -> dict[str, Any]:
     """httpx's arguments."""
-    accept = "image/png" if call.read is bytes else "application/json"
+    headers = {"Accept": "image/png" if call.read is bytes else "application/json"}
+    if call.key is not None:
+        headers["Idempotency-Key"] = call.key
     return {
         "method": call.method,
         "url": call.path,
@@ -28,7 +30,7 @@ def request(call: Call[Any]) -> dict[str, Any]:
         "json": call.json,
         "content": call.content,
         "files": call.files,
-        "headers": {"Accept": accept},
+        "headers": headers,
     }
 
 
@@ -40,8 +42,8 @@ def unreachable(call: Call[Any], error: httpx.TransportError, last: bool) -> Req
 
 
 def is_final(response: httpx.Response, last: bool) -> bool:
-    """A busy server did nothing yet, and is asked again."""
-    return last or response.status_code not in _BUSY
+    """A server that is busy, or that is at the same request still, is asked again."""
+    return last or not (response.status_code in _BUSY or _is_at_it(response))
 
 
 def wait_s(attempt: int, response: httpx.Response | None) -> float:
@@ -49,6 +51,10 @@ def wait_s(attempt: int, response: httpx.Response | None) -> float:
     asked = None if response is None else _asked_s(response.headers.get("retry-after", ""))
     wait = 0.1 * 2.0**attempt if asked is None else asked
     return min(wait, LONGEST_WAIT_S)
+
+
+def _is_at_it(response: httpx.Response) -> bool:
+    return response.status_code == 409 and b'"idempotency_in_progress"' in response.content
 
 
 def _asked_s(value: str) -> float | None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,9 @@ class NewClass:
 class Call(Generic[Result]):
     """One request, and how its answer is read.
 
-    `repeatable`: it may be sent again although it may have arrived.
+    Attributes:
+        repeatable: it may be sent again although it may have arrived.
+        key: by which the server knows it again.
     """
 
     method: str
@@ -65,6 +68,7 @@ class Call(Generic[Result]):
     content: bytes | None = None
     files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
     repeatable: bool = True
+    key: str | None = None
 
 
 def classify(
@@ -126,13 +130,13 @@ def register(new: NewClass) -> Call[RegisteredClass]:
         "/classes",
         lambda answer: results.registered(answer)[0],
         json=_body(new),
-        repeatable=False,
+        key=str(uuid.uuid4()),
     )
 
 
 def register_many(new: Sequence[NewClass]) -> Call[list[RegisteredClass]]:
     body = {"classes": [_body(item) for item in new]}
-    return Call("POST", "/classes", results.registered, json=body, repeatable=False)
+    return Call("POST", "/classes", results.registered, json=body, key=str(uuid.uuid4()))
 
 
 def replace(class_id: str, new: NewClass) -> Call[RegisteredClass]:

@@ -41,6 +41,12 @@ NO_CANDIDATES = _of(errors.NoCandidates)
 NOT_READY = _of(errors.NotReady)
 REVISION = _of(errors.RevisionUnavailable)
 STORE = (_of(errors.StoreUnavailable), _of(errors.DeadlinePassed))
+PRECONDITION = _of(errors.PreconditionFailed)
+ONCE = (
+    _of(errors.IdempotencyKeyReused),
+    _of(errors.IdempotencyInProgress),
+    Fault(400, "idempotency_key_invalid", "`Idempotency-Key` isn't 1 to 255 visible characters."),
+)
 NAME_TAKEN = _of(errors.NameTaken)
 TAKEN = (_of(errors.ClassExists), NAME_TAKEN)
 UNKNOWN_ATTRIBUTE = Fault(422, "unknown_attribute", "The bundle has no such attribute or value.")

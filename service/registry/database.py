@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def open_database(url: str, timeout_s: float) -> Engine:
             "sqlite:///state/umzero.db, postgresql://user@host/database"
         )
     return _postgres(parsed, timeout_s)
+
+
+def listen(engine: Engine, channel: str, wake: Callable[[], None]) -> Callable[[], None]:
+    """Call `wake` after every commit that notifies a channel, where a database can do that.
+
+    Returns:
+        What ends it.
+    """
+    if engine.dialect.name != "postgresql":
+        return lambda: None
+    from service.registry import postgres  # noqa: PLC0415 - psycopg is an extra
+
+    return postgres.Listener(engine, channel, wake).close
 
 
 def reason(error: SQLAlchemyError) -> str:

@@ -1,12 +1,16 @@
-"""What SQLAlchemy leaves to psycopg: how long to wait for a server."""
+"""What SQLAlchemy leaves to psycopg: how long to wait for a server, and to hear of writes."""
 
+import logging
 import math
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import Engine, event
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -17,6 +21,7 @@ _GRACE_S = 1.0
 _IDLE = 3
 # Of a lost server, or of a network that drops everything.
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_LISTEN_S, _AGAIN_S = 0.5, 1.0
 _SET_UP = """
     SELECT set_config('statement_timeout', %(limit)s, false),
            set_config('lock_timeout', %(limit)s, false),
@@ -68,3 +73,47 @@ def limit(engine: Engine, timeout_s: float) -> None:
         limit_ms = round(timeout_s * 1000)
         connection.execute(_SET_UP, {"limit": f"{limit_ms}ms", "idle": f"{_IDLE * limit_ms}ms"})
         connection.commit()
+
+
+class Listener:
+    """Hears of every commit that notifies a channel, in a thread with a connection of its own.
+
+    Where the connection is lost it hears nothing until it has another one: who needs to know looks
+    for himself from time to time.
+
+    Args:
+        wake: is called after commits, and where some may have been missed.
+    """
+
+    def __init__(self, engine: Engine, channel: str, wake: Callable[[], None]) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._wake = wake
+        self._closing = threading.Event()
+        threading.Thread(target=self._run, name="listener", daemon=True).start()
+
+    def close(self) -> None:
+        """Call `wake` no more. The thread and its connection end soon after."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        is_told = False
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except psycopg.Error as error:
+                if not is_told:
+                    log.info("not listening to the database", extra={"error": str(error)})
+                is_told = True
+                self._closing.wait(_AGAIN_S)
+
+    def _listen(self) -> None:
+        args, parameters = self._engine.dialect.create_connect_args(self._engine.url)
+        given: dict[str, Any] = {"connect_timeout": _CONNECT_S, **_KEEPALIVE, **parameters}
+        with psycopg.Connection.connect(*args, autocommit=True, **given) as connection:
+            connection.execute(f"LISTEN {self._channel}")
+            self._wake()
+            while not self._closing.is_set():
+                for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
+                    if not self._closing.is_set():
+                        self._wake()

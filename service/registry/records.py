@@ -12,6 +12,9 @@ from model.runtime.base import F32, F64
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
+# The revisions of a class that a write may take the place of; None: any.
+Expected = frozenset[int] | None
+
 
 @dataclass(frozen=True, slots=True)
 class ClassSummary:

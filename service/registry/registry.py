@@ -11,20 +11,29 @@ from model.bundle import BundleClass
 from model.runtime.base import F32
 from service.errors import BundleClassError, StoreUnavailable, UnknownClass
 from service.registry.line import Line
+from service.registry.once import Added, AddedBefore, Once
 from service.registry.prototypes import Prototypes
 from service.registry.records import (
     CLASS_ID,
     ClassRecord,
     ClassSummary,
+    Expected,
     NewClass,
     own_record,
 )
-from service.registry.store import ClassStore, name_taken, record_of, unknown_class
+from service.registry.store import (
+    ClassStore,
+    check_expected,
+    name_taken,
+    record_of,
+    unknown_class,
+)
 from service.registry.table import PrototypeTable
 
 log = logging.getLogger(__name__)
 
 _READERS = 2
+_BURST_S = 0.01
 
 Result = TypeVar("Result")
 
@@ -95,21 +104,37 @@ class Registry:
         await asyncio.shield(self._refreshing)
 
     async def follow(self, interval_s: float) -> None:
-        """Catch up again and again, until cancelled."""
+        """Catch up again and again, until cancelled: after each interval, or when woken earlier."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        stop = self._store.listen(wake)
         is_failing = False
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.catch_up()
-            except Exception:
-                # Not several times a second for as long as it lasts.
-                if not is_failing:
-                    log.exception("registry can't follow", extra={"revision": self._table.revision})
-                is_failing = True
-            else:
-                if is_failing:
-                    log.info("registry follows again", extra={"revision": self._table.revision})
-                is_failing = False
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), interval_s)
+                    # More of them may come at once.
+                    await asyncio.sleep(_BURST_S)
+                woken.clear()
+                is_failing = not await self._caught_up(is_failing)
+        finally:
+            stop()
+
+    async def _caught_up(self, was_failing: bool) -> bool:
+        """Whether it could; said when that changes, not several times a second."""
+        where = {"revision": self._table.revision}
+        try:
+            await self.catch_up()
+        except Exception:
+            if not was_failing:
+                log.exception("registry can't follow", extra=where)
+            return False
+        if was_failing:
+            log.info("registry follows again", extra=where)
+        return True
 
     def load(self) -> None:
         """Lay out the bundle's classes and everything that is in the store."""
@@ -139,22 +164,31 @@ class Registry:
         """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
         return self.prototypes.of_other_sheets(record, self._store.photographs)
 
-    def check_writable(self, class_id: str) -> None:
+    def check_writable(self, class_id: str, expected: Expected = None) -> None:
         """Check that there is such a class, and that it can be changed.
 
         Raises:
-            UnknownClass, BundleClassError, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
         """
         self._refuse_own(class_id)
-        self.get(class_id)
+        check_expected(class_id, self.get(class_id).summary.revision, expected)
 
-    def register(self, classes: Sequence[NewClass]) -> tuple[list[ClassSummary], int]:
+    async def recall(self, once: Once) -> Added | None:
+        """What an earlier `register` with this key answered. Raises also: what `Line.call` raises.
+
+        Raises:
+            IdempotencyKeyReused: it was of another request.
+        """
+        return await self._reading.call(lambda: self._store.recall(once))
+
+    def register(self, classes: Sequence[NewClass], once: Once | None = None) -> Added:
         """Add classes, all or none; they can be recognised when this returns.
 
         Returns:
             The classes, in order, and the revision that holds them.
 
         Raises:
+            IdempotencyKeyReused
             BundleClassError, ClassExists, NameTaken: with the index of the class.
             StoreUnavailable: nothing was written.
         """
@@ -162,31 +196,35 @@ class Registry:
             self._refuse_own(item.class_id, index)
             self._refuse_own_name(item.name, index)
         known = self._known(classes)
-        revision = self._store.add(classes)
+        try:
+            revision = self._store.add(classes, once)
+        except AddedBefore as before:
+            self._follow([], before.added.revision, {})
+            return before.added
         log.info("classes registered", extra={"count": len(classes), "revision": revision})
-        return self._follow(classes, revision, known), revision
+        return Added(self._follow(classes, revision, known), revision)
 
-    def replace(self, item: NewClass) -> tuple[ClassSummary, int]:
+    def replace(self, item: NewClass, expected: Expected = None) -> tuple[ClassSummary, int]:
         """Put a class in place of the one with its id.
 
         Raises:
-            UnknownClass, BundleClassError, NameTaken, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, NameTaken, StoreUnavailable
         """
         self._refuse_own(item.class_id)
         self._refuse_own_name(item.name)
         known = self._known([item])
-        revision = self._store.replace(item)
+        revision = self._store.replace(item, expected)
         log.info("class replaced", extra={"class_id": item.class_id, "revision": revision})
         return self._follow([item], revision, known)[0], revision
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         """Remove a class; returns the revision that lacks it.
 
         Raises:
-            UnknownClass, BundleClassError, StoreUnavailable
+            UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
         """
-        self.check_writable(class_id)
-        revision = self._store.remove(class_id)
+        self.check_writable(class_id, expected)
+        revision = self._store.remove(class_id, expected)
         log.info("class removed", extra={"class_id": class_id, "revision": revision})
         self._follow([], revision, {})
         return revision

@@ -2,10 +2,11 @@
 
 `umzero_registry` has one row: the schema's version, the revision counter, and whose attributes the
 sheets are. `umzero_classes` has a row for every class and every tombstone, `umzero_examples` the
-photographs that classes were registered with.
+photographs that classes were registered with, `umzero_idempotency` what registrations answered.
 """
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Index,
     Integer,
@@ -57,4 +58,16 @@ examples = Table(
     Column("class_id", String(100), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("photograph", LargeBinary, nullable=False),  # PNG
+)
+
+idempotency = Table(
+    "umzero_idempotency",
+    metadata,
+    Column("collection", String(100), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),  # sha256 of the request
+    Column("revision", Integer, nullable=False),
+    Column("classes", Text, nullable=False),  # the summaries that were answered, JSON
+    Column("expires", BigInteger, nullable=False),  # seconds since 1970
+    Index("umzero_idempotency_expires", "expires"),
 )

@@ -1,32 +1,43 @@
 """Registered classes in a database: a SQLite file, or PostgreSQL."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError, StoreUnavailable
-from service.registry.database import open_database, reason
+from service.registry.database import listen, open_database, reason
 from service.registry.migration import prepare
+from service.registry.once import Added, AddedBefore, Once
 from service.registry.records import (
     Changes,
     ClassRecord,
     ClassSummary,
+    Expected,
     NewClass,
     PhotographsMean,
 )
 from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
 from service.registry.spaces import MIGRATE, difference
-from service.registry.store import class_exists, name_taken, now, unknown_class
+from service.registry.sql_once import keep, recalled
+from service.registry.store import (
+    check_expected,
+    class_exists,
+    name_taken,
+    now,
+    record_of,
+    unknown_class,
+)
 
 TIMEOUT_S = 5.0
 _MIGRATION_TIMEOUT_S = 600  # also for the process that migrates before this one
 _ROWS_AT_ONCE = 1000
+_CHANNEL = "umzero_registry"
 _CHUNK = 500  # names in one IN (...), below every database's limit
 _BLOB = np.dtype("<f8")  # exactly the numbers that were given
 
@@ -109,9 +120,7 @@ class SqlStore:
         return Changes(newest, written, removed)
 
     def get(self, class_id: str) -> ClassRecord | None:
-        query = select(classes).where(
-            _mine, classes.c.class_id == class_id, classes.c.name.is_not(None)
-        )
+        query = select(classes).where(*_living_row(class_id))
         with _reported(), self._engine.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else self._record(row)
@@ -125,9 +134,15 @@ class SqlStore:
         with _reported(), self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def add(self, new: Sequence[NewClass]) -> int:
+    def recall(self, once: Once) -> Added | None:
+        with _reported(), self._engine.connect() as connection:
+            return recalled(connection, once)
+
+    def add(self, new: Sequence[NewClass], once: Once | None = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            if once and (before := recalled(connection, once)):
+                raise AddedBefore(before)
             ids = _living(connection, classes.c.class_id, [item.class_id for item in new])
             names = _living(connection, classes.c.name, [item.name for item in new])
             for index, item in enumerate(new):
@@ -144,11 +159,15 @@ class SqlStore:
             )
             for item in new:
                 _add_photographs(connection, item)
+            if once:
+                summaries = [record_of(item, revision, moment).summary for item in new]
+                keep(connection, once, Added(summaries, revision))
         return revision
 
-    def replace(self, item: NewClass) -> int:
+    def replace(self, item: NewClass, expected: Expected = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            _check_current(connection, item.class_id, expected)
             query = select(classes.c.class_id).where(
                 _mine, classes.c.name == item.name, classes.c.class_id != item.class_id
             )
@@ -159,23 +178,31 @@ class SqlStore:
             _add_photographs(connection, item)
         return revision
 
-    def remove(self, class_id: str) -> int:
+    def remove(self, class_id: str, expected: Expected = None) -> int:
         with _reported(), self._engine.begin() as connection:
             revision = self._next_revision(connection)
+            _check_current(connection, class_id, expected)
             _change(connection, class_id, {"revision": revision, **dict.fromkeys(_OF_THE_LIVING)})
             _drop_photographs(connection, class_id)
         return revision
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        return listen(self._engine, _CHANNEL, wake)
 
     def close(self) -> None:
         self._engine.dispose()
 
     def _next_revision(self, connection: Connection) -> int:
         """The first statement of every write: its row lock puts all writers in one line."""
-        row = connection.execute(
+        count = (
             update(registry)
             .values(revision=registry.c.revision + 1)
             .returning(registry.c.revision, registry.c.attribute_space, registry.c.attribute_names)
-        ).one()
+        )
+        if connection.dialect.name == "postgresql":
+            # Heard by the others once this transaction is committed.
+            count = count.returning(func.pg_notify(_CHANNEL, ""))
+        row = connection.execute(count).one()
         self._check_space(row)
         if row.attribute_space is None:
             connection.execute(update(registry).values(attribute_space=self._attribute_space))
@@ -250,11 +277,21 @@ def _drop_photographs(connection: Connection, class_id: str) -> None:
     )
 
 
-def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:
-    """Change one living row."""
-    living = (_mine, classes.c.class_id == class_id, classes.c.name.is_not(None))
-    if connection.execute(update(classes).where(*living).values(values)).rowcount != 1:
+def _check_current(connection: Connection, class_id: str, expected: Expected) -> None:
+    """Raises: UnknownClass, PreconditionFailed."""
+    query = select(classes.c.revision).where(*_living_row(class_id))
+    found = connection.execute(query).scalar()
+    if found is None:
         raise unknown_class(class_id)
+    check_expected(class_id, found, expected)
+
+
+def _change(connection: Connection, class_id: str, values: dict[str, Any]) -> None:
+    connection.execute(update(classes).where(*_living_row(class_id)).values(values))
+
+
+def _living_row(class_id: str) -> tuple[ColumnElement[bool], ...]:
+    return _mine, classes.c.class_id == class_id, classes.c.name.is_not(None)
 
 
 def _living(connection: Connection, column: Any, values: Sequence[str]) -> set[str]:

@@ -12,8 +12,9 @@ from typing import Any
 from model.errors import SheetError
 from model.sheets import AttributeSpace, FilledSheet, fill
 from service.engine.generation import Generation
-from service.errors import ServiceError, SheetRefused, UnknownClass
-from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, NewClass
+from service.errors import IdempotencyInProgress, ServiceError, SheetRefused, UnknownClass
+from service.registry.once import Added, Once
+from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, Expected, NewClass
 from service.registry.store import class_exists, name_taken, unknown_class
 from service.usecases.photographs import with_photographs
 
@@ -113,19 +114,49 @@ class Register:
     def __init__(self, workers: Executor, max_image_bytes: int) -> None:
         self._workers = workers
         self._max_image_bytes = max_image_bytes
+        self._in_progress: set[str] = set()  # keys of clients; changes on the event loop alone
 
     async def add(
-        self, generation: Generation, drafts: Sequence[Draft], *, single: bool = False
-    ) -> tuple[list[ClassSummary], int]:
-        """Register all or none; returns them and the revision that holds them.
+        self,
+        generation: Generation,
+        drafts: Sequence[Draft],
+        *,
+        single: bool = False,
+        once: Once | None = None,
+    ) -> Added:
+        """Register all or none; with `once`, only the first time.
 
         Raises:
+            IdempotencyInProgress, IdempotencyKeyReused
             ServiceError: with the index of the class that can't be registered, unless `single`.
         """
         registry = generation.registry
+        if once is None:
+            return await self._add(generation, drafts, single, None)
+        if once.key in self._in_progress:
+            raise IdempotencyInProgress(
+                f"a request with the Idempotency-Key {once.key!r} is being answered; try again"
+            )
+        self._in_progress.add(once.key)
+        try:
+            # Before anything is checked: what was like another class, say, need not be any more.
+            before = await registry.recall(once)
+            if before is None:
+                return await self._add(generation, drafts, single, once)
+            if registry.table.revision < before.revision:
+                # Another replica added them: they can be recognised here, too, once this returns.
+                await registry.catch_up()
+            return before
+        finally:
+            self._in_progress.discard(once.key)
+
+    async def _add(
+        self, generation: Generation, drafts: Sequence[Draft], single: bool, once: Once | None
+    ) -> Added:
+        registry = generation.registry
         try:
             new = await self._prepared(generation, drafts, single)
-            return await registry.call(lambda: registry.register(new))
+            return await registry.call(lambda: registry.register(new, once))
         except ServiceError as error:
             if single:
                 error.index = None
@@ -164,7 +195,7 @@ class Register:
         return await with_photographs(generation, self._workers, new, files, self._max_image_bytes)
 
     async def replace(
-        self, generation: Generation, class_id: str, draft: Draft
+        self, generation: Generation, class_id: str, draft: Draft, expected: Expected = None
     ) -> tuple[ClassSummary, int]:
         """Put a class in place of the one with this id.
 
@@ -172,22 +203,22 @@ class Register:
             ServiceError
         """
         registry = generation.registry
-        await registry.call(lambda: registry.check_writable(class_id))
+        await registry.call(lambda: registry.check_writable(class_id, expected))
         if draft.class_id not in (None, class_id):
             raise SheetRefused(
                 "class_id_mismatch", "class_id in the body isn't the path's; leave it out"
             )
         new = await self.prepared(generation, replace(draft, class_id=class_id))
-        return await registry.call(lambda: registry.replace(new))
+        return await registry.call(lambda: registry.replace(new, expected))
 
-    async def remove(self, generation: Generation, class_id: str) -> int:
+    async def remove(self, generation: Generation, class_id: str, expected: Expected = None) -> int:
         """Remove a class; returns the revision that lacks it.
 
         Raises:
             ServiceError
         """
         registry = generation.registry
-        return await registry.call(lambda: registry.remove(class_id))
+        return await registry.call(lambda: registry.remove(class_id, expected))
 
 
 def _checked_id(value: Any) -> str:

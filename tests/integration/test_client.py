@@ -13,6 +13,7 @@ from PIL import Image
 
 import umzero
 from model.bundle import Bundle
+from tests.integration.conftest import Server
 
 Picture = Callable[..., bytes]
 
@@ -236,7 +237,7 @@ def test_a_busy_server_is_asked_again_when_it_says() -> None:
 @pytest.mark.parametrize(
     ("error", "times"), [(httpx.ConnectError("no"), 2), (httpx.ReadError("cut"), 1)]
 )
-def test_a_write_that_may_have_arrived_is_not_sent_again(error: Exception, times: int) -> None:
+def test_a_removal_that_may_have_arrived_is_not_sent_again(error: Exception, times: int) -> None:
     asked = []
 
     def broken(request: httpx.Request) -> httpx.Response:
@@ -245,9 +246,59 @@ def test_a_write_that_may_have_arrived_is_not_sent_again(error: Exception, times
 
     client = umzero.Client(retries=1, transport=httpx.MockTransport(broken))
     with pytest.raises(umzero.RequestFailed) as caught:
-        client.register("Name", SHEET)
+        client.remove("a")
     assert (caught.value.status, caught.value.code) == (0, "unreachable")
     assert len(asked) == times
+
+
+class Lossy(httpx.HTTPTransport):
+    """Loses the first answer on its way."""
+
+    is_lost = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        if not self.is_lost:
+            self.is_lost = True
+            response.close()
+            raise httpx.ReadError("cut")
+        return response
+
+
+def test_a_registration_whose_answer_was_lost_is_sent_again_and_made_once(
+    shared_server: Server, http: httpx.Client
+) -> None:
+    before = http.get("/classes").json()["revision"]
+    with umzero.Client(shared_server.url, transport=Lossy()) as client:
+        made = client.register("Kite", SHEET)
+    with umzero.Client(shared_server.url, transport=Lossy()) as client:
+        both = client.register_many([umzero.NewClass(name, SHEET) for name in ("A", "B")])
+
+    listed = http.get("/classes").json()
+    assert listed["revision"] == before + 2
+    registered = {item["class_id"] for item in listed["classes"] if not item["seen"]}
+    assert registered == {made.class_id, *(item.class_id for item in both)}
+
+
+def test_a_server_that_is_at_the_same_registration_is_asked_again() -> None:
+    keys: list[str] = []
+
+    def at_it(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["idempotency-key"])
+        if len(keys) < 3:
+            return httpx.Response(
+                409, json={"code": "idempotency_in_progress", "detail": "try again"}
+            )
+        return httpx.Response(409, json={"code": "name_taken", "detail": "another's"})
+
+    client = umzero.Client(transport=httpx.MockTransport(at_it))
+    for _ in range(2):
+        with pytest.raises(umzero.RequestFailed) as caught:
+            client.register("Name", SHEET)
+        assert caught.value.code == "name_taken"
+    # One key for the three attempts, another for what is another registration.
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert len(keys) == 4
 
 
 def test_an_answer_that_is_no_problem_is_told_all_the_same() -> None:

@@ -191,20 +191,6 @@ def test_registering_and_classifying_at_the_same_time_stay_consistent(
     assert (len(listed["classes"]), listed["revision"]) == (4, 2 * 4 * len(sheets))
 
 
-def test_two_servers_on_one_database_follow_each_other(start: Start, picture: Picture) -> None:
-    first, second = start(), start(refresh_s="60")
-    revision = first.client.post("/classes", json={"name": "Kite", "attributes": KITE}).json()[
-        "revision"
-    ]
-
-    found = second.client.post(f"/classify?min_revision={revision}", content=picture(KITE)).json()
-    assert found["predictions"][0]["name"] == "Kite"
-
-    second.client.delete(f"/classes/{found['predictions'][0]['class_id']}").raise_for_status()
-    until(lambda: first.client.get("/classes").json()["revision"] == 2, "the first one follows")
-    assert len(first.client.get("/classes").json()["classes"]) == 4
-
-
 @pytest.mark.parametrize("in_flight", [0, 6])
 def test_a_terminated_server_answers_what_is_in_flight_and_ends_cleanly(
     start: Start, picture: Picture, in_flight: int

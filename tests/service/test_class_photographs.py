@@ -125,7 +125,7 @@ def test_the_prototype_of_a_class_with_photographs_is_the_blend_of_both(
     registry = registry_of(store, bundle, backend)
     item = photographed(new_class("kite"), bundle, backend, count)
 
-    (summary,), _ = registry.register([item])
+    (summary,) = registry.register([item]).classes
 
     assert summary.examples == count
     assert summary.familiarity == pytest.approx(count / (count + COUNTS))

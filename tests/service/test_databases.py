@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -165,6 +166,35 @@ def _setting(url: str, name: str) -> str:
     with psycopg.connect(url) as connection:
         row = connection.execute(f"SHOW {name}").fetchone()  # type: ignore[call-overload]
     return str(row[0])
+
+
+def test_whoever_listens_is_woken_by_every_commit_until_he_stops(
+    postgres: Postgres, new_class: Make
+) -> None:
+    url = postgres.database()
+    heard, writer = SqlStore(url, SPACE, 9), SqlStore(url, SPACE, 9)
+    woken = threading.Event()
+    stop = heard.listen(woken.set)
+    assert woken.wait(LONG_S)  # it listens
+    for number in range(3):
+        woken.clear()
+        writer.add([new_class(f"c{number}")])
+        assert woken.wait(LONG_S)
+
+    stop()
+    with psycopg.connect(url, autocommit=True) as connection:
+        listening = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        end = time.monotonic() + LONG_S
+        while connection.execute(listening).fetchone() != (0,):
+            assert time.monotonic() < end
+    woken.clear()
+    writer.remove("c0")
+    assert not woken.is_set()
+    for store in (heard, writer):
+        store.close()
 
 
 def test_commits_to_sqlite_survive_power_cuts(sqlite_file: Path) -> None:

@@ -62,12 +62,13 @@ def test_a_registered_class_is_in_the_next_snapshot_and_not_in_older_ones(
     before = registry.table
     item = new_class("kite")
 
-    (summary,), revision = registry.register([item])
+    added = registry.register([item])
+    (summary,) = added.classes
 
     position = registry.table.find("kite")
     assert position is not None
     assert before.find("kite") is None
-    assert (revision, registry.table.revision, summary.revision) == (1, 1, 1)
+    assert (added.revision, registry.table.revision, summary.revision) == (1, 1, 1)
     expected = backend.prototypes(item.attributes[None])[0]
     np.testing.assert_allclose(registry.table.take([position])[0], expected, atol=1e-6)
     registry.close()
@@ -96,7 +97,7 @@ def test_a_failed_commit_changes_nothing_in_memory(
                 write()
 
     assert registry.table is before
-    assert registry.register([new_class("b")])[1] == 2
+    assert registry.register([new_class("b")]).revision == 2
     registry.close()
 
 
@@ -131,8 +132,9 @@ def test_a_write_that_was_committed_but_not_read_back_shows_at_the_next_refresh(
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "changes_since", fails)
-        (summary,), revision = registry.register([new_class("a")])
-    assert (summary.class_id, revision, registry.table.revision) == ("a", 1, 0)
+        added = registry.register([new_class("a")])
+    (summary,) = added.classes
+    assert (summary.class_id, added.revision, registry.table.revision) == ("a", 1, 0)
 
     registry.refresh()
 

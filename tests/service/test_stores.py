@@ -3,7 +3,10 @@
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +17,13 @@ from sqlalchemy import text
 from service.errors import (
     ClassExists,
     ConfigurationError,
+    IdempotencyKeyReused,
     NameTaken,
+    PreconditionFailed,
+    ServiceError,
     UnknownClass,
 )
+from service.registry.once import AddedBefore, Once
 from service.registry.records import Changes, NewClass, PhotographsMean
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
@@ -131,6 +138,126 @@ def test_what_is_not_there_can_be_neither_replaced_nor_removed(
         with pytest.raises(UnknownClass):
             store.remove(class_id)
     assert store.revision() == 2
+
+
+def test_a_write_that_expects_another_revision_is_refused(
+    store: ClassStore, new_class: Make
+) -> None:
+    store.add([new_class("a"), new_class("b")])
+    store.replace(new_class("a", name="second"))
+
+    for expected in (frozenset({1}), frozenset({3, 99}), frozenset[int]()):
+        with pytest.raises(PreconditionFailed, match="revision 2"):
+            store.replace(new_class("a", name="lost"), expected)
+        with pytest.raises(PreconditionFailed):
+            store.remove("a", expected)
+    for write in (store.remove, lambda _, e: store.replace(new_class("never"), e)):
+        with pytest.raises(UnknownClass):
+            write("never", frozenset({1}))
+    assert told(store.changes_since(1)) == (2, ["a"], [])
+
+    assert store.replace(new_class("a", name="third"), frozenset({2, 7})) == 3
+    assert store.remove("a", frozenset({3})) == 4
+    assert store.remove("b") == 5
+
+
+def test_of_writers_that_expect_the_same_revision_one_wins(
+    store: ClassStore, new_class: Make
+) -> None:
+    store.add([new_class("a")])
+    results = at_once(
+        6, lambda number: store.replace(new_class("a", name=f"n{number}"), frozenset({1}))
+    )
+
+    assert Counter(map(type, results)) == {int: 1, PreconditionFailed: 5}
+    assert store.revision() == 2
+
+
+ONCE = Once("key-1", "f" * 64)
+
+
+def test_a_key_adds_once_and_then_recalls_what_was_answered(
+    store: ClassStore, new_class: Make
+) -> None:
+    batch = [photographed(new_class("b")), new_class("a")]
+    assert store.recall(ONCE) is None
+    assert store.add(batch, ONCE) == 1
+    written = {r.summary.class_id: r.summary for r in store.changes_since(0).written}
+    store.remove("b")
+
+    with pytest.raises(AddedBefore) as before:
+        store.add(batch, ONCE)
+
+    for added in (before.value.added, store.recall(ONCE)):
+        assert added is not None
+        assert (list(added.classes), added.revision) == ([written["b"], written["a"]], 1)
+        assert added.again
+    assert told(store.changes_since(1)) == (2, [], ["b"])
+    assert store.add(batch[:1], Once("key-2", ONCE.fingerprint)) == 3
+
+
+def test_a_key_with_another_request_is_refused(store: ClassStore, new_class: Make) -> None:
+    store.add([new_class("a")], ONCE)
+    other = Once(ONCE.key, "0" * 64)
+
+    with pytest.raises(IdempotencyKeyReused):
+        store.recall(other)
+    with pytest.raises(IdempotencyKeyReused):
+        store.add([new_class("b")], other)
+
+    assert store.revision() == 1
+
+
+def test_a_key_of_a_refused_batch_is_free(store: ClassStore, new_class: Make) -> None:
+    store.add([new_class("a")])
+    with pytest.raises(ClassExists):
+        store.add([new_class("b"), new_class("a")], ONCE)
+
+    assert store.recall(ONCE) is None
+    assert store.add([new_class("b")], ONCE) == 2
+
+
+def test_keys_are_forgotten_after_a_day(
+    store: ClassStore, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add([new_class("a")], ONCE)
+    store.add([new_class("b")], Once("key-2", "f" * 64))
+    begun = time.time()
+
+    monkeypatch.setattr(time, "time", lambda: begun + 23 * 3600)
+    assert store.recall(ONCE) is not None
+    monkeypatch.setattr(time, "time", lambda: begun + 25 * 3600)
+    assert store.recall(ONCE) is None
+    assert store.add([new_class("c")], Once(ONCE.key, "0" * 64)) == 3
+    assert store.recall(Once(ONCE.key, "0" * 64)) is not None
+    # And not only passed over.
+    if isinstance(store, SqlStore):
+        with store._engine.connect() as connection:
+            rows = connection.execute(text("SELECT idempotency_key FROM umzero_idempotency"))
+            assert list(rows.scalars()) == [ONCE.key]
+    else:
+        assert isinstance(store, MemoryStore)
+        assert list(store._answers) == [ONCE.key]
+
+
+def test_of_writers_with_one_key_one_adds(store: ClassStore, new_class: Make) -> None:
+    results = at_once(6, lambda _: store.add([new_class("a"), new_class("b")], ONCE))
+
+    assert Counter(map(type, results)) == {int: 1, AddedBefore: 5}
+    assert store.revision() == 1
+
+
+def test_keys_outlive_the_store(database_url: str, new_class: Make) -> None:
+    first = SqlStore(database_url, SPACE, 9)
+    first.add([new_class("a")], ONCE)
+    first.close()
+
+    second = SqlStore(database_url, SPACE, 9)
+
+    added = second.recall(ONCE)
+    assert added is not None
+    assert [item.class_id for item in added.classes] == ["a"]
+    second.close()
 
 
 MEAN = PhotographsMean(np.array([0.6, -0.8, 0.1], np.float32), "c" * 64)
@@ -249,23 +376,45 @@ def test_writers_in_several_threads_each_get_a_revision_of_their_own(
     assert store.revision() == 20
 
 
-def test_of_two_writers_of_one_name_one_wins(store: ClassStore, new_class: Make) -> None:
-    results: list[object] = []
+def at_once(count: int, write: Callable[[int], object]) -> list[object]:
+    """What so many threads get of a write each: its result, or its error."""
+    start = threading.Barrier(count)
 
-    def write(number: int) -> None:
+    def run(number: int) -> object:
+        start.wait()
         try:
-            results.append(store.add([new_class(f"c{number}", name="Kite")]))
-        except NameTaken as error:
-            results.append(type(error))
+            return write(number)
+        except (ServiceError, AddedBefore) as error:
+            return error
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
 
-    assert results.count(NameTaken) == 5
+
+def test_of_writers_of_one_name_one_wins(store: ClassStore, new_class: Make) -> None:
+    results = at_once(6, lambda number: store.add([new_class(f"c{number}", name="Kite")]))
+
+    assert Counter(map(type, results)) == {int: 1, NameTaken: 5}
     assert store.revision() == 1
+
+
+def test_of_writers_of_one_id_one_wins_in_one_process_and_in_several(
+    database_url: str, new_class: Make
+) -> None:
+    stores = [SqlStore(database_url, SPACE, 9) for _ in range(3)]
+
+    for round_number in range(5):
+        class_id = f"c{round_number}"
+
+        def write(number: int, class_id: str = class_id) -> int:
+            return stores[number % 3].add([new_class(class_id, name=f"{class_id} {number}")])
+
+        results = at_once(6, write)
+        assert Counter(map(type, results)) == {int: 1, ClassExists: 5}
+
+    assert stores[0].revision() == 5
+    for store in stores:
+        store.close()
 
 
 def test_a_follower_of_many_writers_misses_no_revision(database_url: str, new_class: Make) -> None:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError
-from service.http import bodies, faults
+from service.http import bodies, etags, faults
 from service.http.deps import ServiceDep, answer
+from service.http.idempotency import REPLAYED, KeyDep, once_of
 from service.http.openapi import documented, reference
 from service.http.schemas import (
     ClassPage,
@@ -35,7 +36,6 @@ MAX_PAGE = 1000
 MAX_NEIGHBOURS = 100
 
 ClassId = Annotated[str, Path(description="1 to 100 of A-Z a-z 0-9 . _ -")]
-
 _WRITTEN = (
     faults.JSON_BODY,
     faults.SHEET,
@@ -47,10 +47,15 @@ _WRITTEN = (
 _OF_THE_FIRST = {"parameters": {"class_id": "$response.body#/classes/0/class_id"}}
 _CREATED = {
     "headers": {
+        **etags.ETAG,
         "Location": {
             "description": "the class's path, where one was registered by itself",
             "schema": {"type": "string"},
-        }
+        },
+        REPLAYED: {
+            "description": "the first answer to this `Idempotency-Key`, once more",
+            "schema": {"enum": ["true"]},
+        },
     },
     "links": {
         operation: {"operationId": operation, **_OF_THE_FIRST}
@@ -98,20 +103,35 @@ async def list_classes(
     "/classes/{class_id}",
     summary="Get a class",
     response_model=FullClass,
-    responses=documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+    responses={
+        200: {"headers": etags.ETAG},
+        304: {"description": "The client has it already.", "headers": etags.ETAG},
+        **documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+    },
+    openapi_extra=etags.IF_NONE_MATCH,
 )
-async def get_class(class_id: ClassId, service: ServiceDep) -> Response:
+async def get_class(
+    class_id: ClassId, service: ServiceDep, if_none_match: etags.IfNoneMatch = None
+) -> Response:
     """One class as the list shows it, with its whole sheet and its metadata.
 
     `attributes` is one number for each attribute, in the order of `GET /attributes`.
     """
-    record = await service.admitting().registry.look(class_id)
+    generation = service.admitting()
+    record = await generation.registry.look(class_id)
+    summary = record.summary
+    tag = etags.tag_of(summary.revision)
+    if summary.seen:
+        tag = etags.tag_of_own(generation.bundle.sha256)
+    if etags.is_known(if_none_match or (), tag):
+        return Response(status_code=304, headers={"ETag": tag})
     return answer(
         {
-            **_shown(record.summary),
+            **_shown(summary),
             "attributes": [float(value) for value in record.attributes],
             "metadata": dict(record.metadata),
-        }
+        },
+        headers={"ETag": tag},
     )
 
 
@@ -156,10 +176,12 @@ async def get_neighbours(
     status_code=201,
     response_model=Registered,
     summary="Register classes",
-    responses={201: _CREATED, **documented(*_WRITTEN, faults.TAKEN)},
+    responses={201: _CREATED, **documented(*_WRITTEN, faults.TAKEN, faults.ONCE)},
     openapi_extra=_body(NewClassBody, NewClassesBody),
 )
-async def register_classes(request: Request, service: ServiceDep) -> Response:
+async def register_classes(
+    request: Request, service: ServiceDep, idempotency_key: KeyDep
+) -> Response:
     """Register a class by its sheet, or several as `{"classes": [...]}`, all or none.
 
     The next image can be classified as it: nothing is trained. A sheet may be partial: in a group
@@ -173,56 +195,83 @@ async def register_classes(request: Request, service: ServiceDep) -> Response:
 
     `warnings` name classes that are nearly the same as another one: images will hardly tell them
     apart. What is wrong with one class of several has its place as `index`.
+
+    With an `Idempotency-Key` a request can be sent again, whatever became of its answer: for a day,
+    the second attempt gets the first one's answer, and nothing is registered twice.
     """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
         drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
-        classes, revision = await service.register.add(generation, drafts, single=single)
-    headers = {"Location": f"/classes/{classes[0].class_id}"} if single else None
-    warnings = await _warnings(service, generation, classes)
-    return answer(
-        {"classes": [_shown(item) for item in classes], "revision": revision, **warnings},
-        201,
-        headers,
-    )
+        once = None
+        if idempotency_key is not None:
+            once = await loop.run_in_executor(service.workers, once_of, idempotency_key, body)
+        added = await service.register.add(generation, drafts, single=single, once=once)
+    headers = {REPLAYED: "true"} if added.again else {}
+    if single:
+        headers["Location"] = f"/classes/{added.classes[0].class_id}"
+        headers["ETag"] = etags.tag_of(added.revision)
+    warnings = await _warnings(service, generation, added.classes)
+    listed = [_shown(item) for item in added.classes]
+    return answer({"classes": listed, "revision": added.revision, **warnings}, 201, headers)
 
 
 @router.put(
     "/classes/{class_id}",
     summary="Replace a class",
     response_model=Replaced,
-    responses=documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH),
-    openapi_extra=_body(NewClassBody),
+    responses={
+        200: {"headers": etags.ETAG},
+        **documented(*_WRITTEN, faults.NAME_TAKEN, faults.CLASS_ID_MISMATCH, faults.PRECONDITION),
+    },
+    openapi_extra={**etags.IF_MATCH, **_body(NewClassBody)},
 )
-async def replace_class(class_id: ClassId, request: Request, service: ServiceDep) -> Response:
+async def replace_class(
+    class_id: ClassId, request: Request, service: ServiceDep, if_match: etags.IfMatch = None
+) -> Response:
     """Put another sheet, name, metadata and photographs in place of a registered class's.
 
     All of it is replaced: what the body leaves out is not kept. The bundle's own classes can't be.
+    With the class's `ETag` as `If-Match`, nothing that someone else wrote meanwhile is overwritten.
     """
     generation = service.admitting()
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(service.workers, draft_of, body)
-        item, revision = await service.register.replace(generation, class_id, draft)
+        item, revision = await service.register.replace(
+            generation, class_id, draft, etags.expected(if_match or ())
+        )
     warnings = await _warnings(service, generation, [item])
-    return answer({**_shown(item), "revision": revision, **warnings})
+    headers = {"ETag": etags.tag_of(revision)}
+    return answer({**_shown(item), "revision": revision, **warnings}, headers=headers)
 
 
 @router.delete(
     "/classes/{class_id}",
     summary="Remove a class",
     response_model=Removed,
-    responses=documented(faults.UNKNOWN_CLASS, faults.BUNDLE_CLASS, faults.NOT_READY, faults.STORE),
+    responses=documented(
+        faults.UNKNOWN_CLASS,
+        faults.BUNDLE_CLASS,
+        faults.PRECONDITION,
+        faults.NOT_READY,
+        faults.STORE,
+    ),
+    openapi_extra=etags.IF_MATCH,
 )
-async def remove_class(class_id: ClassId, service: ServiceDep) -> Response:
+async def remove_class(
+    class_id: ClassId, service: ServiceDep, if_match: etags.IfMatch = None
+) -> Response:
     """Remove a registered class; its id and its name are free again.
 
     `revision` is the registry's first one without it. The bundle's own classes can't be removed.
+    With the class's `ETag` as `If-Match`, nothing is removed that someone else has changed.
     """
-    revision = await service.register.remove(service.admitting(), class_id)
+    revision = await service.register.remove(
+        service.admitting(), class_id, etags.expected(if_match or ())
+    )
     return answer({"class_id": class_id, "revision": revision})
 
 
