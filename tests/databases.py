@@ -46,6 +46,8 @@ class Postgres:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    # It does not outlive tests that are killed.
+                    *(("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()),
                     str(self._binaries / "postgres"),
                     *("-D", "data", "-k", str(self.folder), "-p", str(self.port)),
                     # Its own durability is not what is tested here.
