@@ -195,6 +195,7 @@ def test_queries_can_be_parsed_and_ask_for_metrics_that_there_are(
     httpx.post(f"{birds_server.url}/classify", content=b"no image")
     exposition = httpx.get(f"{birds_server.url}/metrics").text
     there = set(re.findall(r"^(?:# TYPE )?(umzero_\w+)", exposition, re.M))
+    there.add("umzero_workers")  # of several processes alone; tests/integration/test_workers.py
 
     _check(promtool, "check", "rules", str(file))
     asked = [b for b in ALL if b.language in ("promql", "yaml")]

@@ -1,5 +1,6 @@
 """The ONNX backend and the choice of a backend, over tiny graphs whose answers are known."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -334,3 +335,15 @@ def test_loading_onnx_runtime_leaves_torch_out(write: WriteBundle) -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["model.runtime.onnx_backend", "model.export.parity"])
+def test_onnx_runtime_reports_to_nobody(module: str, tmp_path: Path) -> None:
+    # What it would report it keeps in the user's cache first.
+    graph = Path(__file__).parents[2] / "weights/birds/prototypes.onnx"
+    load = f"onnxruntime.InferenceSession({str(graph)!r})"
+    code = f"import {module}, onnxruntime; {load}"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.rglob("*onnxruntime*"))
