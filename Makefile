@@ -20,7 +20,7 @@ LOCK = $(BIN)/uv --config-file docker/uv.toml pip compile --quiet --upgrade --ge
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format docs docs-serve docs-pages lock image-check bench screenshots clean
+.PHONY: help serve test check format docs docs-serve docs-pages lock image-check bench bench-scale screenshots clean
 
 help:
 	@echo "make serve [PORT=8000] [HOST=127.0.0.1] [BUNDLE=weights/birds]"
@@ -75,6 +75,10 @@ image-check: .venv/.installed
 # Each system gets an environment of its own beside this one, from bench/environments.py.
 bench: .venv-bench/bench/.installed
 	.venv-bench/bench/bin/python bench/run.py $(ARGS)
+
+# What many registered classes cost, and two replicas under load.
+bench-scale: .venv/.installed
+	$(BIN)/python bench/scale.py $(ARGS)
 
 # Needs Chromium; Debian's fonts-noto-core has the type of the ones in the README.
 screenshots: .venv/.installed
