@@ -76,7 +76,7 @@ image-check: .venv/.installed
 bench: .venv-bench/bench/.installed
 	.venv-bench/bench/bin/python bench/run.py $(ARGS)
 
-# What many registered classes cost, and two replicas under load.
+# What many registered classes cost.
 bench-scale: .venv/.installed
 	$(BIN)/python bench/scale.py $(ARGS)
 
