@@ -28,6 +28,7 @@ help:
 	@echo "make docs | docs-serve"
 	@echo "make lock | image-check"
 	@echo "make bench [ARGS='--rounds 1 --only umzero mosec']"
+	@echo "make bench-scale [ARGS='--classes 100 10000']"
 	@echo "make check | format | screenshots | clean"
 
 serve: .venv-serve/.installed
