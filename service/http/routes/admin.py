@@ -73,9 +73,6 @@ async def swap_bundle(service: AdministeredDep, request: Request) -> Response:
     files are hashed, it is warmed up, every registered class gets its prototype from the new
     network, and then it takes over. The answer comes when it has.
 
-        curl -H "Authorization: Bearer $TOKEN" -d '{"bundle": "birds-2"}' \\
-             http://127.0.0.1:8000/admin/bundle
-
     If it can't be used, the old one goes on. Its attributes must be the same, and in the same
     order: a problem with the code `attribute_space` lists what is `added`, `missing` and `moved`.
     """
