@@ -9,7 +9,7 @@ sheet counts for are chosen on the other folds.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +22,24 @@ from model.nn.unit import unit_rows
 from model.runtime.base import F32
 from model.scoring import calibrated_stacking, softmax
 from model.training.ablation import fingerprint
-from model.training.calibration import DRAWS, SHEET_COUNTS, rejection, with_photographs
+from model.training.calibration import (
+    COUNTS,
+    DRAWS,
+    SHEET_COUNTS,
+    PhotographScores,
+    rejection,
+    with_photographs,
+)
 from model.training.features import extract
 from model.training.folds import folds
 from model.training.heads import fresh_network
 from model.training.memory import keep_freed_memory
 from model.training.recipes import recipe
-from model.training.selection import TEMPERATURES, ValidationTask
+from model.training.selection import TEMPERATURES, ValidationTask, log_loss
 from model.training.systems import Fold
 from model.training.training_run import attribute_space
 
 RIDGES, EPOCHS, WEIGHT = (2.0, 1.0), 6, 1.0  # those of weights/birds
-COUNTS = (0, 1, 2, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +82,6 @@ def read_folds(data: Path, count: int, seeds: int, runs: Path) -> list[list[Scor
     ]
 
 
-def loss(fold: Scored, temperature: float) -> float:
-    """Of the truth's probability, after the fold's own gamma."""
-    chance = softmax(fold.stacked(fold.gamma) / np.float32(temperature))
-    own = chance[np.arange(len(fold.task.truth)), fold.task.truth]
-    return float(-np.log(np.maximum(own, 1e-12)).mean())
-
-
 def error(fold: Scored, gamma: float, temperature: float) -> float:
     """The expected calibration error."""
     return reliability(
@@ -90,26 +89,20 @@ def error(fold: Scored, gamma: float, temperature: float) -> float:
     ).error
 
 
-def scores_with(
-    folds: Sequence[Scored], gamma: float, count: int, counts: float
-) -> list[list[float]]:
-    """[CZSL, U, S, H] of each fold and draw."""
+def scores_with(fold: Scored, gamma: float, count: int, counts: float) -> list[PhotographScores]:
+    """One for each draw."""
     return [
-        list(
-            vars(
-                with_photographs(f.embedding, f.prototypes, f.task, gamma, count, counts, draw)
-            ).values()
-        )
-        for f in folds
+        with_photographs(fold.embedding, fold.prototypes, fold.task, gamma, count, counts, draw)
         for draw in range(DRAWS)
     ]
 
 
 def merit(folds: Sequence[Scored], gamma: float, counts: float) -> float:
-    """The mean of CZSL and H over folds, draws and counts of photographs."""
-    rows = [row for count in COUNTS[1:] for row in scores_with(folds, gamma, count, counts)]
-    czsl, _, _, h = np.mean(rows, axis=0)
-    return float(czsl + h) / 2
+    """The mean over folds, draws and counts of photographs."""
+    found = [
+        row for fold in folds for count in COUNTS for row in scores_with(fold, gamma, count, counts)
+    ]
+    return float(np.mean([row.merit for row in found]))
 
 
 def main() -> None:
@@ -120,12 +113,13 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     given = parser.parse_args()
     rejections, before, after, chosen = [], [], [], []
-    tables: dict[int, list[list[float]]] = {count: [] for count in COUNTS}
+    tables: dict[int, list[PhotographScores]] = {count: [] for count in (0, *COUNTS)}
     for found in read_folds(given.data, given.folds, given.seeds, given.runs):
         for number, fold in enumerate(found):
             others = found[:number] + found[number + 1 :]
             gamma = float(np.median([other.gamma for other in others]))
-            temperature = min(TEMPERATURES, key=lambda t: sum(loss(other, t) for other in others))
+            stacked = [(other.stacked(other.gamma), other.task.truth) for other in others]
+            temperature = min(TEMPERATURES, key=lambda t: sum(log_loss(*s, t) for s in stacked))
             before.append(error(fold, gamma, recipe("birds", 0).mim.temperature))
             after.append(error(fold, gamma, temperature))
             counts = max(SHEET_COUNTS, key=lambda c: merit(others, gamma, c))
@@ -134,8 +128,8 @@ def main() -> None:
                 rejections.append(
                     rejection(fold.embedding, fold.prototypes, fold.task, gamma, draw)
                 )
-            for count in COUNTS:
-                tables[count] += scores_with([fold], gamma, count, counts)
+            for count, rows in tables.items():
+                rows.extend(scores_with(fold, gamma, count, counts))
     print(f"AUROC, known against unknown: {np.mean([r.auroc for r in rejections]):.3f}")
     caught = 100 * np.mean([r.caught for r in rejections])
     print(f"unknown ones caught at 5 % false alarms: {caught:.1f} %")
@@ -145,7 +139,8 @@ def main() -> None:
     print(f"a sheet counts for {', '.join(f'{c:g}' for c in chosen)} photographs")
     print("photographs    CZSL      U      S      H")
     for count, rows in tables.items():
-        print(f"{count:11}" + "".join(f"{100 * value:7.1f}" for value in np.mean(rows, axis=0)))
+        means = np.mean([astuple(row) for row in rows], axis=0)
+        print(f"{count:11}" + "".join(f"{100 * value:7.1f}" for value in means))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class _Prototypes(nn.Module):
 def _softplus(rows: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """ONNX's own operator, which is exact at any size: torch's exporter adds a comparison and a
     choice, for the threshold from which torch takes the input itself."""
-    assert beta == 1.0, threshold
+    assert (beta, threshold) == (1.0, 20.0)  # torch's defaults
     return opset20.Softplus(rows)
 
 

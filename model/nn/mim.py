@@ -25,7 +25,9 @@ from model.nn.unit import RMSNorm
 class Interaction(NamedTuple):
     """What MIM yields."""
 
-    slots: Tensor  # (B, slots), the predicted attributes, in the order of `MIM.to_slots`
+    # (B, slots), the predicted attributes, in the prototype unit's normalised attribute space and
+    # the order of `MIM.to_slots`.
+    slots: Tensor
     maps: Tensor  # (B, T, h, w), each summing to 1
 
 
@@ -93,10 +95,7 @@ class MIM(nn.Module):
         positions, count, width = self.grid[0] * self.grid[1], max(tokens) + 1, config.width
 
         self.attribute_at: Tensor
-        self.slot_of: Tensor
-        attribute_at, slot_of = _slots(tokens)
-        self.register_buffer("attribute_at", attribute_at, persistent=False)
-        self.register_buffer("slot_of", slot_of, persistent=False)
+        self.register_buffer("attribute_at", _slots(tokens), persistent=False)
         self.visual = nn.ModuleDict(
             {
                 stage: VisualTokens(channels[stage], width, _fold(grids[stage], self.grid, stage))
@@ -153,25 +152,15 @@ class MIM(nn.Module):
         """(R, A), a number for each attribute -> (R, slots), 0 in the slots of no attribute."""
         return functional.pad(rows, (0, 1))[:, self.attribute_at.flatten()]
 
-    def attributes(self, slots: Tensor) -> Tensor:
-        """(B, slots) -> (B, A), in the prototype unit's normalised attribute space."""
-        return slots.index_select(1, self.slot_of)
 
-
-def _slots(tokens: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Attributes in rows, one for each token.
-
-    Returns:
-        (T, slots), the attribute in each slot, A where there is none; (A,), the place of each
-        attribute in the flattened rows.
-    """
+def _slots(tokens: tuple[int, ...]) -> Tensor:
+    """(T, slots): attributes in rows, one for each token; A where there is none."""
     rows = [[a for a, t in enumerate(tokens) if t == token] for token in range(max(tokens) + 1)]
     slots = max(map(len, rows))
     attribute_at = torch.full((len(rows), slots), len(tokens))
     for row, attributes in zip(attribute_at, rows, strict=True):
         row[: len(attributes)] = torch.tensor(attributes)
-    order = attribute_at.flatten().argsort(stable=True)[: len(tokens)]
-    return attribute_at, order
+    return attribute_at
 
 
 def _fold(grid: tuple[int, int], coarse: tuple[int, int], stage: str) -> tuple[int, int]:

@@ -259,10 +259,10 @@ def _gamma(cosines: F32, task: ValidationTask) -> float:
 def _temperature(cosines: F32, task: ValidationTask, gamma: float) -> float:
     """The temperature with the best likelihood of the truth after calibrated stacking."""
     stacked = calibrated_stacking(cosines, task.is_seen, gamma)
-    rows = np.arange(len(task.truth))
+    return min(TEMPERATURES, key=lambda t: log_loss(stacked, task.truth, t))
 
-    def loss(temperature: float) -> float:
-        chance = softmax(stacked / np.float32(temperature))[rows, task.truth]
-        return float(-np.log(np.maximum(chance, 1e-12)).mean())
 
-    return min(TEMPERATURES, key=loss)
+def log_loss(stacked: F32, truth: NDArray[np.int64], temperature: float) -> float:
+    """Of the truth's probability: (N, C) cosines after calibrated stacking, (N,) columns."""
+    chance = softmax(stacked / np.float32(temperature))[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chance, 1e-12)).mean())
