@@ -31,6 +31,8 @@ Parameters = dict[str, str | int | float]
 
 Result = TypeVar("Result")
 
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+
 
 @dataclass(frozen=True)
 class NewClass:
@@ -168,7 +170,11 @@ def page(after: str | None, limit: int = 1000) -> Call[tuple[list[RegisteredClas
 
 
 def encoded(image: Photograph) -> bytes:
-    """An image file's bytes; pictures in memory become PNG. Raises: OSError."""
+    """An image file's bytes; pictures in memory become PNG or, where it can't hold them, TIFF.
+
+    Raises:
+        OSError: a file can't be read, or no file can hold this picture.
+    """
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | Path):
@@ -176,7 +182,8 @@ def encoded(image: Photograph) -> bytes:
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     file = io.BytesIO()
-    image.save(file, "PNG")
+    # With its orientation: whoever opens the file turns the picture upright.
+    image.save(file, "PNG" if image.mode in _PNG_MODES else "TIFF", exif=image.getexif())
     return file.getvalue()
 
 

@@ -1,6 +1,5 @@
 """`Classifier`: a bundle in this process, without HTTP."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -262,17 +261,10 @@ class Classifier:
 
 
 def _opened(image: Photograph) -> bytes | Image.Image:
-    """A file, or RGB pixels."""
+    """A file, which Pillow's pictures become, too: upright and without alpha; or RGB pixels."""
     if isinstance(image, np.ndarray):
         return Image.fromarray(image).convert("RGB")
-    if isinstance(image, Image.Image):
-        # As a file, it takes the same way as every other: upright, and without an alpha channel.
-        file = io.BytesIO()
-        image.save(file, "PNG" if image.mode in _PNG_MODES else "TIFF", exif=image.getexif())
-        image = file.getvalue()
-    if isinstance(image, str | Path):
-        image = Path(image).read_bytes()
-    return image
+    return encoded(image)
 
 
 def _view(photograph: bytes | Image.Image, box: Box | None) -> Box:
@@ -280,6 +272,3 @@ def _view(photograph: bytes | Image.Image, box: Box | None) -> Box:
     if isinstance(photograph, Image.Image):
         return preprocess.clipped(photograph.size, box)
     return preprocess.region(photograph, _MAX_PIXELS, box)
-
-
-_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 import umzero
+from model.image_file import decode
+from tests.pictures import CAP, assert_close, corners, quarters
 from umzero import attempts
 
 CLASS = {
@@ -83,6 +85,21 @@ def test_a_class_is_sent_with_what_was_given_alone(tmp_path: Path) -> None:
     assert server.body() == {
         "classes": [{"name": "A", "attributes": [1.0, 2.0]}, {"name": "B", "class_id": "b"}]
     }
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_picture_in_memory_is_sent_with_its_orientation_whatever_its_mode(mode: str) -> None:
+    upright = quarters()
+    lying = upright.transpose(Image.Transpose.ROTATE_90).convert(mode)
+    lying.getexif()[0x0112] = 6  # EXIF 2.32, 4.6.4: its first row is the right side
+    answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
+    server = Recorder(httpx.Response(200, json=answer))
+
+    server.client.classify(lying)
+
+    sent = decode(server.asked[0].content, CAP)
+    assert sent.size == upright.size
+    assert_close(corners(sent), corners(upright))
 
 
 def test_warnings_go_to_the_class_that_they_are_about() -> None:
