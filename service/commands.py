@@ -64,7 +64,7 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help=_help("log_level"))] = None,
     log_format: Annotated[str | None, typer.Option(help=_help("log_format"))] = None,
 ) -> None:
-    """Serve a bundle over HTTP. Every option is also a variable UMZERO_<OPTION>."""
+    """Serve a bundle over HTTP. Options are variables, too: --max-batch is UMZERO_MAX_BATCH."""
     given = {key: value for key, value in locals().items() if value is not None}
     settings = read(given)
     if settings.workers > 1:

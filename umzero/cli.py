@@ -138,12 +138,12 @@ def build(called: str) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback(epilog=EXIT_CODES)(_root)
     for name, command in COMMANDS.items():
-        app.command(name, help=command.help)(_function(command, name, name == called))
+        app.command(name, short_help=command.help)(_function(command, name, name == called))
     for name, group in GROUPS.items():
         commands = typer.Typer(no_args_is_help=True)
         for second, command in group.commands.items():
             function = _function(command, f"{name}_{second}", name == called)
-            commands.command(second, help=command.help)(function)
+            commands.command(second, short_help=command.help)(function)
         app.add_typer(commands, name=name, help=group.help)
     return app
 

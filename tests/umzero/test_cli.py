@@ -1,5 +1,6 @@
 """The `umzero` command, as a process and in this one."""
 
+import importlib
 import json
 import socket
 import subprocess
@@ -56,13 +57,19 @@ def test_help_names_every_command_and_exit_code() -> None:
         assert code in said
 
 
-def test_every_command_that_is_announced_is_there() -> None:
-    commands = [(name,) for name in cli.COMMANDS]
-    commands += [(name, second) for name, group in cli.GROUPS.items() for second in group.commands]
-    for words in commands:
+def test_every_command_that_is_announced_is_there_with_its_own_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commands = {(name,): command for name, command in cli.COMMANDS.items()}
+    for name, group in cli.GROUPS.items():
+        commands |= {(name, second): command for second, command in group.commands.items()}
+    for words, command in commands.items():
         with pytest.raises(SystemExit) as ended:
             cli.main([*words, "--help"])
         assert ended.value.code == 0
+        function = getattr(importlib.import_module(command.module), "_".join(words))
+        written = " ".join(function.__doc__.split())
+        assert written in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_version_is_printed() -> None:
