@@ -37,6 +37,11 @@ def open_database(url: str, timeout_s: float) -> Engine:
             f"--database-url is none that SQLAlchemy knows ({error}); "
             "sqlite:///state/umzero.db is one"
         ) from error
+    except ValueError as error:  # without its words: where an @ is missing, they hold a password
+        raise ConfigurationError(
+            "--database-url has a port that is no number; sqlite:///state/umzero.db and "
+            "postgresql://user@host:5432/database are URLs"
+        ) from error
     if parsed.drivername != "postgresql+psycopg":
         raise ConfigurationError(
             f"--database-url names {parsed.drivername}; classes are kept in SQLite or PostgreSQL: "
@@ -64,7 +69,8 @@ def reason(error: SQLAlchemyError) -> str:
 
 
 def _sqlite(url: URL, timeout_s: float) -> Engine:
-    if not url.database or url.database == ":memory:":
+    # What lies in memory is gone with the process, and no other one can share it.
+    if not url.database or ":memory:" in url.database or url.query.get("mode") == "memory":
         raise ConfigurationError("a SQLite database needs a file: sqlite:///state/umzero.db")
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)

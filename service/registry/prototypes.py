@@ -8,23 +8,14 @@ import numpy as np
 from model import photographs
 from model.bundle import Bundle
 from model.runtime.base import F32, F64, Backend
-from service.registry.records import ClassRecord, ClassSummary
+from service.registry.records import ClassRecord, ClassSummary, PhotographsMean
 
 CHUNK = 1024
-
-
-Stored = Callable[[str], Sequence[bytes]]  # id -> the photographs of a class
-
-
-def _none(_: str) -> Sequence[bytes]:
-    return ()
 
 
 @dataclass(frozen=True)
 class Prototypes:
     """Of one bundle's network.
-
-    `stored` is asked for a class's photographs where their mean is of another network.
 
     Attributes:
         network: (C, A) -> (C, D), called with at most `CHUNK` rows.
@@ -49,33 +40,39 @@ class Prototypes:
             rows.extend(prototypes)
         return rows
 
-    def with_photographs(
-        self, record: ClassRecord, row: F32, stored: Stored = _none
-    ) -> tuple[ClassSummary, F32]:
-        """A class and its sheet's prototype (D,) -> both as they are with its photographs."""
-        mean = self.photographs_mean(record, stored)
-        if mean is None:
-            return record.summary, row
-        share = photographs.familiarity(record.summary.examples, self.sheet_counts)
-        summary = replace(record.summary, photographs_share=share)
-        return summary, photographs.blended(row, mean, share)
+    def is_foreign(self, record: ClassRecord) -> bool:
+        """Whether the mean of a class's photographs is another network's."""
+        return record.mean is not None and record.mean.bundle != self.bundle
 
-    def of_other_sheets(self, record: ClassRecord, stored: Stored = _none) -> Callable[[F32], F32]:
-        """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
-        mean = self.photographs_mean(record, stored)
-        if mean is None:
+    def mean_again(self, stored: Sequence[bytes]) -> PhotographsMean | None:
+        """Of a class's photographs; None where they are gone."""
+        return PhotographsMean(self.mean_of(stored), self.bundle) if stored else None
+
+    def with_photographs(self, record: ClassRecord, row: F32) -> tuple[ClassSummary, F32]:
+        """A class and its sheet's prototype (D,) -> both as they are with its photographs.
+
+        Args:
+            record: its mean is not foreign.
+        """
+        if record.mean is None:
+            return record.summary, row
+        share = self._share(record)
+        summary = replace(record.summary, photographs_share=share)
+        return summary, photographs.blended(row, record.mean.vector, share)
+
+    def of_other_sheets(self, record: ClassRecord) -> Callable[[F32], F32]:
+        """What a class would be compared by under other sheets: (C, A) -> (C, D).
+
+        Args:
+            record: its mean is not foreign.
+        """
+        if record.mean is None:
             return self.network
-        share = photographs.familiarity(record.summary.examples, self.sheet_counts)
+        mean, share = record.mean.vector, self._share(record)
         return lambda sheets: photographs.blended(self.network(sheets), mean, share)
 
-    def photographs_mean(self, record: ClassRecord, stored: Stored = _none) -> F32 | None:
-        """(D,), None of a class without photographs, or whose photographs are gone."""
-        if record.mean is None:
-            return None
-        if record.mean.bundle == self.bundle:
-            return record.mean.vector
-        again = stored(record.summary.class_id)
-        return self.mean_of(again) if again else None
+    def _share(self, record: ClassRecord) -> float:
+        return photographs.familiarity(record.summary.examples, self.sheet_counts)
 
 
 def prototypes_of(bundle: Bundle, backend: Backend) -> Prototypes:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from model.bundle import BundleClass
 from model.runtime.base import F32
-from service.errors import BundleClassError, StoreUnavailable, UnknownClass
+from service.errors import StoreUnavailable
 from service.registry.line import Line
 from service.registry.once import Added, AddedBefore, Once
 from service.registry.prototypes import Prototypes
@@ -19,10 +20,12 @@ from service.registry.records import (
     ClassSummary,
     Expected,
     NewClass,
+    PhotographsMean,
     own_record,
 )
 from service.registry.store import (
     ClassStore,
+    bundle_class,
     check_expected,
     name_taken,
     record_of,
@@ -69,6 +72,8 @@ class Registry:
         self._reading = Line("registry-read", _READERS)
         self._refreshing: asyncio.Future[None] | None = None
         self._table = PrototypeTable()
+        # Of photographs whose mean in the store is another bundle's: id -> (revision, mean).
+        self._means: dict[str, tuple[int, PhotographsMean | None]] = {}
         self.successor: Registry | None = None
 
     @property
@@ -82,18 +87,29 @@ class Registry:
 
     async def look(self, class_id: str) -> ClassRecord:
         """`get`, off the event loop. Raises also: what `Line.call` raises."""
-        return await self._reading.call(lambda: self.get(class_id))
+        found = await self.look_up([class_id])
+        if class_id not in found:
+            raise unknown_class(class_id)
+        return found[class_id]
 
     async def look_up(self, class_ids: Iterable[str]) -> dict[str, ClassRecord]:
         """`look` for several; those that are not there are left out."""
+        asked = set(class_ids)
+        found = {class_id: self._own[class_id] for class_id in asked & self._own.keys()}
+        if others := asked - found.keys():
+            stored = await self._reading.call(lambda: [self._stored(each) for each in others])
+            found |= {record.summary.class_id: record for record in stored if record}
+        return found
 
-        def find() -> Iterator[ClassRecord]:
-            for class_id in class_ids:
-                with suppress(UnknownClass):
-                    yield self.get(class_id)
+    async def check_writable(self, class_id: str, expected: Expected = None) -> None:
+        """Check that there is such a class, and that it can be changed.
 
-        found = await self._reading.call(lambda: list(find()))
-        return {record.summary.class_id: record for record in found}
+        Raises:
+            UnknownClass, BundleClassError, PreconditionFailed
+            StoreUnavailable, DeadlinePassed
+        """
+        self._refuse_own(class_id)
+        check_expected(class_id, (await self.look(class_id)).summary.revision, expected)
 
     async def catch_up(self) -> None:
         """`refresh` in the registry's thread; callers that come meanwhile share one run."""
@@ -153,25 +169,29 @@ class Registry:
         Raises:
             UnknownClass, StoreUnavailable
         """
-        found = self._own.get(class_id)
-        if found is None and CLASS_ID.fullmatch(class_id):
-            found = self._store.get(class_id)
+        found = self._own.get(class_id) or self._stored(class_id)
         if found is None:
             raise unknown_class(class_id)
         return found
 
+    def _stored(self, class_id: str) -> ClassRecord | None:
+        found = self._store.get(class_id) if CLASS_ID.fullmatch(class_id) else None
+        return found and self._of_this_bundle(found)
+
+    def _of_this_bundle(self, record: ClassRecord) -> ClassRecord:
+        """With the mean of its photographs as this bundle's network sees them, found once."""
+        if not self.prototypes.is_foreign(record):
+            return record
+        class_id, revision = record.summary.class_id, record.summary.revision
+        kept = self._means.get(class_id)
+        if kept is None or kept[0] != revision:
+            mean = self.prototypes.mean_again(self._store.photographs(class_id))
+            kept = self._means[class_id] = (revision, mean)
+        return replace(record, mean=kept[1])
+
     def prototypes_of(self, record: ClassRecord) -> Callable[[F32], F32]:
         """What a class would be compared by under other sheets: (C, A) -> (C, D)."""
-        return self.prototypes.of_other_sheets(record, self._store.photographs)
-
-    def check_writable(self, class_id: str, expected: Expected = None) -> None:
-        """Check that there is such a class, and that it can be changed.
-
-        Raises:
-            UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
-        """
-        self._refuse_own(class_id)
-        check_expected(class_id, self.get(class_id).summary.revision, expected)
+        return self.prototypes.of_other_sheets(record)
 
     async def recall(self, once: Once) -> Added | None:
         """What an earlier `register` with this key answered. Raises also: what `Line.call` raises.
@@ -223,7 +243,9 @@ class Registry:
         Raises:
             UnknownClass, BundleClassError, PreconditionFailed, StoreUnavailable
         """
-        self.check_writable(class_id, expected)
+        self._refuse_own(class_id)
+        if not CLASS_ID.fullmatch(class_id):  # not every database takes every character
+            raise unknown_class(class_id)
         revision = self._store.remove(class_id, expected)
         log.info("class removed", extra={"class_id": class_id, "revision": revision})
         self._follow([], revision, {})
@@ -237,8 +259,7 @@ class Registry:
         """
         if self._store.revision() != self._table.revision:
             self._advance({})
-        if self.successor is not None:
-            self.successor.refresh()
+        self._tell_successor()
 
     def close(self, *, keep_store: bool = False) -> None:
         self._writing.close()
@@ -246,13 +267,20 @@ class Registry:
         if not keep_store:
             self._store.close()
 
+    def _tell_successor(self) -> None:
+        # It may be called off at any moment, and its network closed.
+        successor = self.successor
+        if successor is None:
+            return
+        try:
+            successor.refresh()
+        except Exception:
+            # It refreshes by itself before it answers, and again and again from then on.
+            log.exception("successor can't follow", extra={"revision": self._table.revision})
+
     def _refuse_own(self, class_id: str, index: int | None = None) -> None:
         if class_id in self._own:
-            raise BundleClassError(
-                f"{class_id!r} is one of the bundle's own classes, which are read-only; "
-                "choose another id",
-                index=index,
-            )
+            raise bundle_class(class_id, index)
 
     def _refuse_own_name(self, name: str, index: int | None = None) -> None:
         if name in self._own_names:
@@ -269,19 +297,17 @@ class Registry:
         """Take the table to a commit of our own, and read back what was written."""
         try:
             self._advance(known)
-            if self.successor is not None:
-                self.successor.refresh()
         except StoreUnavailable:
             # It is written; the next refresh will show it.
             log.exception("committed but not loaded", extra={"revision": revision})
-        written = []
-        for item in classes:
-            position = self._table.find(item.class_id)
+        self._tell_successor()
+        table = self._table  # a predecessor's thread may move it meanwhile
+        places = [(item, table.find(item.class_id)) for item in classes]
+        return [
             # Another replica may have removed it in the meantime.
-            written.append(
-                _summary_of(item, revision) if position is None else self._table.at(position)
-            )
-        return written
+            record_of(item, revision).summary if place is None else table.at(place)
+            for item, place in places
+        ]
 
     def _advance(self, known: Mapping[bytes, F32]) -> None:
         """The only way forward, for our own writes and for others'."""
@@ -292,6 +318,8 @@ class Registry:
         changes = self._store.changes_since(table.revision)
         written = []
         removed = set(changes.removed)
+        for class_id in removed:
+            self._means.pop(class_id, None)
         for record in changes.written:
             summary = record.summary
             owner = self._own_names.get(summary.name)
@@ -312,17 +340,13 @@ class Registry:
     ) -> dict[str, tuple[ClassSummary, F32]]:
         """Each class with its prototype, by id."""
         keys = [record.attributes.tobytes() if known else b"" for record in records]
-        pairs = list(zip(records, keys, strict=True))
+        pairs = list(zip(map(self._of_this_bundle, records), keys, strict=True))
         fresh = iter(
             self.prototypes.of_sheets([r.attributes for r, key in pairs if key not in known])
         )
         return {
             record.summary.class_id: self.prototypes.with_photographs(
-                record, known[key] if key in known else next(fresh), self._store.photographs
+                record, known[key] if key in known else next(fresh)
             )
             for record, key in pairs
         }
-
-
-def _summary_of(item: NewClass, revision: int) -> ClassSummary:
-    return record_of(item, revision).summary

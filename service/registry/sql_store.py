@@ -157,8 +157,7 @@ class SqlStore:
                 insert(classes),
                 [{**_columns(item, revision), "created_at": moment} for item in new],
             )
-            for item in new:
-                _add_photographs(connection, item)
+            _add_photographs(connection, new)
             if once:
                 summaries = [record_of(item, revision, moment).summary for item in new]
                 keep(connection, once, Added(summaries, revision))
@@ -175,7 +174,7 @@ class SqlStore:
                 raise name_taken(item.name)
             _change(connection, item.class_id, _columns(item, revision))
             _drop_photographs(connection, item.class_id)
-            _add_photographs(connection, item)
+            _add_photographs(connection, [item])
         return revision
 
     def remove(self, class_id: str, expected: Expected = None) -> int:
@@ -257,16 +256,19 @@ def _columns(item: NewClass, revision: int) -> dict[str, Any]:
     }
 
 
-def _add_photographs(connection: Connection, item: NewClass) -> None:
-    if item.photographs:
-        key = {"collection": DEFAULT_COLLECTION, "class_id": item.class_id}
-        connection.execute(
-            insert(examples),
-            [
-                {**key, "position": position, "photograph": photograph}
-                for position, photograph in enumerate(item.photographs)
-            ],
-        )
+def _add_photographs(connection: Connection, new: Sequence[NewClass]) -> None:
+    rows = [
+        {
+            "collection": DEFAULT_COLLECTION,
+            "class_id": item.class_id,
+            "position": position,
+            "photograph": photograph,
+        }
+        for item in new
+        for position, photograph in enumerate(item.photographs)
+    ]
+    if rows:
+        connection.execute(insert(examples), rows)
 
 
 def _drop_photographs(connection: Connection, class_id: str) -> None:

@@ -15,7 +15,13 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Protocol
 
-from service.errors import ClassExists, NameTaken, PreconditionFailed, UnknownClass
+from service.errors import (
+    BundleClassError,
+    ClassExists,
+    NameTaken,
+    PreconditionFailed,
+    UnknownClass,
+)
 from service.registry.once import KEPT_S, Added, AddedBefore, Once, check_same
 from service.registry.records import Changes, ClassRecord, ClassSummary, Expected, NewClass
 
@@ -108,6 +114,13 @@ def record_of(item: NewClass, revision: int, created_at: str | None = None) -> C
         examples=len(item.photographs),
     )
     return ClassRecord(summary, item.attributes, dict(item.metadata), item.mean)
+
+
+def bundle_class(class_id: str, index: int | None = None) -> BundleClassError:
+    return BundleClassError(
+        f"{class_id!r} is one of the bundle's own classes, which are read-only; choose another id",
+        index=index,
+    )
 
 
 def class_exists(class_id: str, index: int | None = None) -> ClassExists:

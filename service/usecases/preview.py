@@ -6,9 +6,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from service.engine.generation import Generation
-from service.errors import BundleClassError
 from service.registry.records import NewClass
-from service.registry.store import record_of
+from service.registry.store import bundle_class, record_of
 from service.registry.table import PrototypeTable
 from service.usecases.classify import Answer, Classify, Field, Question, candidates
 from service.usecases.register_class import Draft, Register
@@ -66,10 +65,7 @@ def _field(
 ) -> Field:
     position = table.find(new.class_id)
     if position is not None and table.at(position).seen:
-        raise BundleClassError(
-            f"{new.class_id!r} is one of the bundle's own classes, which are read-only; "
-            "choose another id"
-        )
+        raise bundle_class(new.class_id)
     made = generation.registry.prototypes
     (row,) = made.of_sheets([new.attributes])
     together = made.with_photographs(record_of(new, table.revision), row)

@@ -145,7 +145,8 @@ class Register:
                 return await self._add(generation, drafts, single, once)
             if registry.table.revision < before.revision:
                 # Another replica added them: they can be recognised here, too, once this returns.
-                await registry.catch_up()
+                # (`catch_up` may join a look that began before they were there.)
+                await registry.call(registry.refresh)
             return before
         finally:
             self._in_progress.discard(once.key)
@@ -203,7 +204,7 @@ class Register:
             ServiceError
         """
         registry = generation.registry
-        await registry.call(lambda: registry.check_writable(class_id, expected))
+        await registry.check_writable(class_id, expected)
         if draft.class_id not in (None, class_id):
             raise SheetRefused(
                 "class_id_mismatch", "class_id in the body isn't the path's; leave it out"

@@ -252,6 +252,7 @@ def test_another_bundle_s_network_looks_at_the_photographs_again(
     under = under_other.prototypes_of(under_other.get("kite"))
     sheet = item.attributes[None].astype(np.float32)
     np.testing.assert_allclose(under(sheet)[0], expected, atol=1e-6)
+    assert network.batch_sizes == [3]  # once, however often the class is looked at
     # The first bundle's own mean is still what is stored.
     back = FakeBackend.of(bundle)
     assert row_of(registry_of(store, bundle, back), "kite") == row_of(registry, "kite")

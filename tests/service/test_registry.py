@@ -1,6 +1,7 @@
 """The registry: memory follows the store, and only the store."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from service.registry.records import NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import MemoryStore
+from service.registry.table import PrototypeTable
 
 Make = Callable[..., NewClass]
 
@@ -309,3 +311,72 @@ def test_a_bundle_without_classes_starts_empty(
 
     assert registry.table.ids == ("a",)
     registry.close()
+
+
+def test_own_classes_are_told_while_the_database_hangs(
+    bundle: Bundle, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, goes_on = MemoryStore(), threading.Event()
+    registry = registry_of(store, bundle, backend.prototypes)
+    monkeypatch.setattr(store, "get", lambda _: goes_on.wait(60))
+
+    async def test() -> None:
+        stuck = [asyncio.ensure_future(registry.look(f"class-{i}")) for i in range(5)]
+        await asyncio.sleep(0)
+        assert (await registry.look("robin")).summary.name == "Robin"
+        assert (await registry.look_up(["robin", "jay"])).keys() == {"robin", "jay"}
+        assert not any(task.done() for task in stuck)
+        goes_on.set()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+    asyncio.run(test())
+    registry.close()
+
+
+@pytest.fixture
+def pair(bundle: Bundle, backend: FakeBackend) -> tuple[Registry, Registry]:
+    """One and its successor, on one store."""
+    store = MemoryStore()
+    first, second = (registry_of(store, bundle, backend.prototypes) for _ in range(2))
+    first.successor = second
+    return first, second
+
+
+def test_a_successor_that_fails_or_goes_fails_no_write(
+    pair: tuple[Registry, Registry], new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+
+    def closed() -> None:
+        first.successor = None
+        raise RuntimeError("the backend is closed")
+
+    monkeypatch.setattr(second, "refresh", closed)
+
+    assert first.register([new_class("a")]).classes[0].class_id == "a"
+    assert first.remove("a") == 2
+    first.refresh()
+
+
+def test_what_was_written_is_read_of_one_table_whoever_moves_it_meanwhile(
+    pair: tuple[Registry, Registry], new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+    first.register([new_class("a"), new_class("b")])
+    find = PrototypeTable.find
+    left = ["a"]
+
+    def find_while_another_removes(table: PrototypeTable, class_id: str) -> int | None:
+        found = find(table, class_id)
+        if class_id == "c" and left:
+            # The predecessor's thread, which refreshes the second one as well.
+            first.remove(left.pop())
+        return found
+
+    monkeypatch.setattr(PrototypeTable, "find", find_while_another_removes)
+
+    added = second.register([new_class("c")])
+
+    assert [item.class_id for item in added.classes] == ["c"]
+    assert set(second.table.ids) >= {"b", "c"}
+    assert not left
