@@ -48,15 +48,9 @@ def supervise(settings: Settings, command: Sequence[str] = COMMAND) -> None:
         command: starts a worker; it is given one more argument, see `service.workers.child`.
 
     Raises:
-        ConfigurationError: the address can't be had, the database can't be shared, or a worker
-            could not start.
+        ConfigurationError: the address can't be had, or a worker could not start.
     """
     logs.set_up(settings.log_level, settings.log_format)
-    if ":memory:" in settings.store_url or "mode=memory" in settings.store_url:
-        raise ConfigurationError(
-            "a database in memory belongs to one process, and "
-            f"--workers is {settings.workers}; name a file or a server with --database-url"
-        )
     with (
         bound(settings.host, settings.port) as listener,
         shared_folder(settings.workers) as folder,

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from service.engine.plan import Plan
-from service.errors import ConfigurationError
 from service.readings import Board, Reading, merged, reading_in
 from service.settings import Settings
 from service.workers.connections import Acceptor, Counts
 from service.workers.shares import Share, settings_of_one, shares
-from service.workers.supervisor import supervise
 
 READING = Reading(True, 3, 32, Plan(2, 4, 16), 79, 5, 12, ("1", "birds", "onnx", "int8"))
 
@@ -61,12 +59,6 @@ def test_what_the_service_takes_on_is_divided(capacity: int, workers: int, expec
     settings = Settings(queue_capacity=capacity, workers=workers)
 
     assert settings_of_one(settings).queue_capacity == expected
-
-
-def test_a_database_in_memory_is_not_shared() -> None:
-    for url in ("sqlite://:memory:", "sqlite:///file:x?mode=memory&uri=true"):
-        with pytest.raises(ConfigurationError, match="belongs to one process"):
-            supervise(Settings(workers=2, database_url=url))
 
 
 def test_gauges_add_up_what_can_be_done_and_tell_what_all_of_them_know() -> None:
