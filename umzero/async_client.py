@@ -28,7 +28,10 @@ Result = TypeVar("Result")
 
 
 class AsyncClient:
-    """`Client` for asyncio: the same methods, to be awaited."""
+    """`Client` for asyncio: the same methods, to be awaited.
+
+    Photographs are read, and pictures encoded, in a thread.
+    """
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class AsyncClient:
 
     async def classify(self, image: Photograph, top_k: int = 5, **question: Any) -> Classification:
         """See `Client.classify`."""
-        return await self._send(calls.classify(image, top_k, **question))
+        return await self._send(await asyncio.to_thread(calls.classify, image, top_k, **question))
 
     async def classify_each(
         self,
@@ -108,17 +111,18 @@ class AsyncClient:
 
     async def explain(self, image: Photograph, class_id: str, **where: Any) -> Explanation:
         """See `Client.explain`."""
-        return await self._send(calls.explain(image, class_id, **where))
+        return await self._send(await asyncio.to_thread(calls.explain, image, class_id, **where))
 
     async def explain_picture(
         self, image: Photograph, class_id: str, attribute: str | None = None, **where: Any
     ) -> bytes:
         """See `Client.explain_picture`."""
-        return await self._send(calls.picture(image, class_id, attribute, **where))
+        call = await asyncio.to_thread(calls.picture, image, class_id, attribute, **where)
+        return await self._send(call)
 
     async def describe(self, *images: Photograph) -> Description:
         """See `Client.describe`."""
-        return await self._send(calls.describe(images))
+        return await self._send(await asyncio.to_thread(calls.describe, images))
 
     async def attributes(self) -> list[Attribute]:
         """See `Client.attributes`."""
@@ -136,11 +140,11 @@ class AsyncClient:
     ) -> RegisteredClass:
         """See `Client.register`."""
         new = NewClass(name, attributes, class_id, metadata, like, examples)
-        return await self._send(calls.register(new))
+        return await self._send(await asyncio.to_thread(calls.register, new))
 
     async def register_many(self, classes: Sequence[NewClass]) -> list[RegisteredClass]:
         """See `Client.register_many`."""
-        return await self._send(calls.register_many(classes))
+        return await self._send(await asyncio.to_thread(calls.register_many, classes))
 
     async def replace(
         self,
@@ -154,7 +158,7 @@ class AsyncClient:
     ) -> RegisteredClass:
         """See `Client.replace`."""
         new = NewClass(name, attributes, None, metadata, like, examples)
-        return await self._send(calls.replace(class_id, new))
+        return await self._send(await asyncio.to_thread(calls.replace, class_id, new))
 
     async def remove(self, class_id: str) -> int:
         """See `Client.remove`."""

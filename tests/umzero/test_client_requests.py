@@ -1,10 +1,14 @@
 """What both clients send, when they try again, and what they make of odd answers: no server."""
 
+import asyncio
 import base64
 import inspect
 import io
 import json
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -201,6 +205,27 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
     assert methods(umzero.AsyncClient) == asked
 
 
+def test_a_loop_goes_on_while_a_photograph_is_read(tmp_path: Path) -> None:
+    answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
+    server = Recorder(httpx.Response(200, json=answer))
+    pipe = tmp_path / "pipe"  # whoever reads it waits for whoever writes
+    os.mkfifo(pipe)
+    goes_on = threading.Event()
+
+    async def ask() -> None:
+        async with umzero.AsyncClient(transport=httpx.MockTransport(server)) as client:
+            asking = asyncio.create_task(client.classify(pipe))
+            await asyncio.sleep(0)
+            goes_on.set()
+            await asking
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: pipe.write_bytes(b"went on" if goes_on.wait(10) else b"stood still"))
+        asyncio.run(ask())
+
+    assert server.asked[0].content == b"went on"
+
+
 def test_a_file_that_can_not_be_read_has_its_error_in_its_place(tmp_path: Path) -> None:
     answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
     server = Recorder(httpx.Response(200, json=answer))
@@ -219,8 +244,22 @@ def test_a_file_that_can_not_be_read_has_its_error_in_its_place(tmp_path: Path) 
 
 def test_who_stops_listening_stops_asking() -> None:
     answer = {"predictions": [], "attributes": [], "bundle": "b", "revision": 1, "timings_ms": {}}
-    server = Recorder(httpx.Response(200, json=answer))
-    found = server.client.classify_each([b"image"] * 5000, at_once=1)
+    asked: list[httpx.Request] = []
+    is_over = threading.Event()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) > 1:
+            is_over.wait(60)
+        return httpx.Response(200, json=answer)
+
+    before = set(threading.enumerate())
+    client = umzero.Client(transport=httpx.MockTransport(slow))
+    found = client.classify_each([b"image"] * 50, at_once=1)
     next(found)
     found.close()  # type: ignore[attr-defined]
-    assert len(server.asked) < 5000
+    is_over.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+
+    assert len(asked) <= 3
