@@ -5,7 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
+import pytest
 from playwright.sync_api import FilePayload, Locator, Page, expect
+
+NEW = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}  # like none of the bundle's
 
 
 @dataclass(frozen=True)
@@ -115,3 +119,34 @@ class Playground:
 
     def run(self, program: str, given: Any = None) -> Any:
         return self.page.evaluate(program, given)
+
+
+def registered(http: httpx.Client) -> list[dict[str, Any]]:
+    listed = http.get("/classes", params={"limit": 1000}).json()["classes"]
+    return [http.get(f"/classes/{c['class_id']}").json() for c in listed if not c["seen"]]
+
+
+def answer(http: httpx.Client, image: bytes, **params: Any) -> list[dict[str, Any]]:
+    response = http.post("/classify", content=image, params={"top_k": 4, **params})
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
+
+
+def assert_shows(playground: Playground, predictions: list[dict[str, Any]]) -> None:
+    """The page comes to show exactly these."""
+
+    def check() -> None:
+        ranks = playground.ranks()
+        assert [(rank.name, rank.kind) for rank in ranks] == [
+            (item["name"], "seen" if item["seen"] else "unseen") for item in predictions
+        ]
+        for rank, item in zip(ranks, predictions, strict=True):
+            percent = 100 * item["probability"]
+            if rank.share == "> 99.9 %":
+                assert percent > 99.9
+            elif rank.share == "< 0.1 %":
+                assert percent < 0.1
+            else:
+                assert float(rank.share.removesuffix(" %")) == pytest.approx(percent, abs=0.051)
+
+    playground.eventually(check)

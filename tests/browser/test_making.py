@@ -2,32 +2,17 @@
 
 import base64
 import io
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-import umzero
-from model.bundle import Bundle
-from tests.browser.playground import Playground
-from tests.integration.conftest import Server
+from tests.browser.playground import NEW, Playground, registered
 
 Picture = Callable[..., bytes]
-
-NEW = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}  # like none of the bundle's
-
-
-def registered(http: httpx.Client) -> list[dict[str, Any]]:
-    listed = http.get("/classes", params={"limit": 1000}).json()["classes"]
-    return [http.get(f"/classes/{c['class_id']}").json() for c in listed if not c["seen"]]
 
 
 def by_sliders(playground: Playground) -> None:
@@ -122,121 +107,6 @@ def test_attributes_are_found_by_any_words_of_them(playground: Playground) -> No
     page.get_by_label("changed only").check()
     expect(page.locator(".slider:visible")).to_have_count(1)
     expect(page.locator(".slider:visible")).to_contain_text("green")
-
-
-def test_a_photograph_s_suggested_sheet_is_a_class_for_curl_and_the_client_at_once(
-    playground: Playground, shared_server: Server, picture: Picture, tmp_path: Path
-) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("needs the program curl")
-    file = tmp_path / "photograph.png"
-    file.write_bytes(picture(NEW))
-    playground.look_at(file.read_bytes())
-    playground.tab("Make a class")
-    playground.page.get_by_role("button", name="the photograph").click()
-    playground.name_class("From a photograph")
-    expect(playground.outlook()).to_contain_text("1st of 5")
-
-    playground.save()
-    expect(playground.notice("“From a photograph” is a class now")).to_be_visible()
-
-    said = subprocess.run(
-        ["curl", "-sS", "-F", f"image=@{file}", f"{shared_server.url}/classify?top_k=1"],
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(said.stdout)["predictions"][0]["name"] == "From a photograph"
-    with umzero.Client(shared_server.url) as client:
-        assert client.classify(file).best.name == "From a photograph"
-        assert not client.classify(file).best.seen
-
-
-def test_a_class_starts_from_another_one(
-    playground: Playground, http: httpx.Client, bundle: Bundle
-) -> None:
-    parrot = next(item for item in bundle.classes if item.name == "Parrot")
-    playground.tab("Make a class")
-    page = playground.page
-    page.get_by_text("another class", exact=True).click()
-    page.get_by_label("Its name").fill("Parrot")
-    page.get_by_label("Its name").press("Enter")
-    expect(page.locator("#make-summary")).not_to_be_empty()
-
-    playground.set_value("Wing", "green", 40)
-    playground.name_class("Green winged Parrot")
-    playground.save()
-
-    expect(playground.notice("is a class now")).to_be_visible()
-    (made,) = registered(http)
-    expected = [*parrot.attributes]
-    expected[7] = 40
-    assert made["attributes"] == expected
-    page.get_by_label("Its name").fill("Nobody")
-    page.get_by_role("button", name="Take its sheet").click()
-    expect(page.get_by_role("alert").filter(has_text="No class is called “Nobody”")).to_be_visible()
-
-
-NUMBERS = [5, 0, 95.5, 0, 100, 0, 0, 0, 100]
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("Finch," + ",".join(map(str, NUMBERS)), NUMBERS),
-        ('"Finch"; ' + ";".join(str(n).replace(".", ",") for n in NUMBERS), NUMBERS),
-        ("Finch\t" + "\t".join(map(str, NUMBERS)), NUMBERS),
-        # As the service fills a sheet: 0 in the crown's group, the mean in the others.
-        ("class,has_crown::blue\r\nFinch,80\r\n", [0, 0, 80, 25, 50, 0, 25, 25, 50]),
-        ("has_crown::blue,has_crown::red\n80,", [0, 0, 80, 25, 50, 0, 25, 25, 50]),
-    ],
-)
-def test_a_class_starts_from_a_csv_line(
-    playground: Playground, http: httpx.Client, line: str, expected: list[float]
-) -> None:
-    by_service = {"name": "Other", "attributes": {"has_crown::blue": 80}}
-    mean = http.post("/classes", json=by_service).json()["classes"][0]["class_id"]
-    if expected[3] == 25:
-        expected = http.get(f"/classes/{mean}").json()["attributes"]
-    playground.tab("Make a class")
-    page = playground.page
-    page.get_by_text("a CSV line", exact=True).click()
-
-    page.get_by_label("A name and all numbers").fill(line)
-    page.get_by_role("button", name="Read it").click()
-
-    name = page.get_by_label("Name of the new class")
-    expect(name).to_have_value("" if line.startswith("has_") else "Finch")
-    playground.name_class("Finch")
-    playground.save()
-    expect(playground.notice("“Finch” is a class now")).to_be_visible()
-    made = next(item for item in registered(http) if item["name"] == "Finch")
-    assert made["attributes"] == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("", "There is no line"),
-        ("Finch,1,2", "The line has 3 cells; a name and 9 numbers were expected"),
-        ("class,has_crown::pink\nFinch,1", "No attribute is called “has_crown::pink”"),
-        ("class,has_crown::red\nFinch,x", "“x” for has_crown::red is no number"),
-        ("class,has_crown::red\nFinch,101", "its scale goes from 0 to 100"),
-        ("class,has_crown::red", "a header line alone"),
-        ("class,has_crown::red\nA,1\nB,2", "several lines"),
-    ],
-)
-def test_a_csv_line_that_is_no_sheet_is_told_in_words(
-    playground: Playground, line: str, words: str
-) -> None:
-    playground.tab("Make a class")
-    page = playground.page
-    page.get_by_text("a CSV line", exact=True).click()
-
-    page.get_by_label("A name and all numbers").fill(line)
-    page.get_by_role("button", name="Read it").click()
-
-    expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
-    expect(page.locator("#make-summary")).to_be_empty()
 
 
 def test_undo_after_saving_removes_the_class_and_gives_the_draft_back(

@@ -1,11 +1,11 @@
 // A map of where the network looked, over the photograph: darker where the map is low, glowing
-// where it is high, as the service's own picture has it.
+// where it is high, as the service's own picture has it. How the map is smoothed is the page's own.
 
 import { byId, show } from "./dom.js";
 import { state } from "./state.js";
 
 const LONGEST = 480; // pixels of the canvas; the browser smooths what it enlarges
-const DIMMED = 0.5; // what is left of the photograph's light where the map is lowest
+const DIMMED = 0.55; // what is left of the photograph's light where the map is lowest
 const GLOW = [255, 170, 40];
 const GLOW_SHARE = 0.55;
 
