@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from service.http import static_files
+from service.http import etags, static_files
 
 router = APIRouter()
 
@@ -25,11 +25,6 @@ def _answer(request: Request, name: str) -> Response:
     found = static_files.read().get(name)
     if found is None:
         raise HTTPException(404)
-    asked = {tag.strip().removeprefix("W/") for tag in _tags(request)}
-    if found.etag in asked or "*" in asked:
+    if etags.is_known(request.headers.getlist("if-none-match"), found.etag):
         return Response(None, 304, found.headers)
     return Response(found.content, headers=found.headers)
-
-
-def _tags(request: Request) -> list[str]:
-    return request.headers.get("if-none-match", "").split(",")
