@@ -1,6 +1,6 @@
 // A picture from the camera; where the page may not use it, from the device's camera app.
 
-import { byId, show, tell } from "./dom.js";
+import { byId, jpegOf, show, tell } from "./dom.js";
 
 const INSECURE =
   "A browser gives the camera to pages of https or of this machine alone. " +
@@ -51,19 +51,10 @@ export function startCamera(receive) {
   byId("camera-open").addEventListener("click", open);
   byId("camera-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", stop);
-  take.addEventListener("click", () => {
-    const canvas = document.createElement("canvas");
-    canvas.width = video.videoWidth;
-    canvas.height = video.videoHeight;
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    canvas.toBlob(
-      (blob) => {
-        dialog.close();
-        receive([new File([blob], "camera.jpg", { type: "image/jpeg" })]);
-      },
-      "image/jpeg",
-      0.92,
-    );
+  take.addEventListener("click", async () => {
+    const taken = await jpegOf(video, { x: 0, y: 0, w: video.videoWidth, h: video.videoHeight });
+    dialog.close();
+    receive([new File([taken], "camera.jpg", { type: "image/jpeg" })]);
   });
   input.addEventListener("change", () => {
     const files = [...input.files];

@@ -3,7 +3,7 @@
 import { short } from "./words.js";
 
 // Text -> rows of cells.
-export function parse(text) {
+function parse(text) {
   const separator = separatorOf(text);
   const rows = [[]];
   let cell = "";

@@ -11,10 +11,9 @@ export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (typeof value === "boolean") element.toggleAttribute(name, value);
-    else if (value !== undefined && value !== null) element.setAttribute(name, String(value));
+    else element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.filter((child) => child !== null));
   return element;
 }
 
@@ -52,6 +51,13 @@ export function later(milliseconds, work) {
     clearTimeout(timer);
     timer = setTimeout(() => work(...given), milliseconds);
   };
+}
+
+// What a box of a picture or video shows, as a JPEG.
+export function jpegOf(shown, { x, y, w, h }) {
+  const canvas = make("canvas", { width: w, height: h });
+  canvas.getContext("2d").drawImage(shown, x, y, w, h, 0, 0, w, h);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
 }
 
 export function download(blob, name) {

@@ -9,8 +9,12 @@ const MOST = 100; // steps back
 export const draft = {
   name: "",
   values: [], // in the order of state.attributes
-  touched: false, // its sheet says more than the average class's does
   photographed: false, // the open photograph is an example of it
+
+  // Its sheet says more than the average class's does.
+  get touched() {
+    return this.values.some((_, index) => this.isChanged(index));
+  },
 
   get title() {
     return this.name.trim() || "New class";
@@ -54,7 +58,7 @@ export function setValue(index, value) {
   if (lastIndex !== index) remember();
   lastIndex = index;
   draft.values[index] = Math.min(Math.max(value, min), max);
-  changed();
+  emit("draft");
 }
 
 // A whole sheet at once; values outside the scale are taken to its ends.
@@ -63,7 +67,7 @@ export function setAll(values, name = null) {
   lastIndex = null;
   draft.values = state.attributes.map(({ min, max }, i) => Math.min(Math.max(values[i], min), max));
   if (name !== null) draft.name = name;
-  changed();
+  emit("draft");
 }
 
 // The average class again, with nothing to go back to.
@@ -74,7 +78,7 @@ export function restart() {
   draft.name = "";
   draft.photographed = false;
   draft.values = state.attributes.map(({ mean }) => mean);
-  changed();
+  emit("draft");
 }
 
 export function undo() {
@@ -103,10 +107,5 @@ function step(from, to) {
   draft.values = values;
   draft.name = name;
   lastIndex = null;
-  changed();
-}
-
-function changed() {
-  draft.touched = draft.values.some((_, index) => draft.isChanged(index));
   emit("draft");
 }

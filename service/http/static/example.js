@@ -1,6 +1,6 @@
 // A picture to begin with, where the classes are birds.
 
-import { byId, show } from "./dom.js";
+import { byId, jpegOf, show } from "./dom.js";
 import { notice } from "./notices.js";
 import { on, state } from "./state.js";
 
@@ -23,10 +23,6 @@ async function drawn(url) {
   const image = new Image();
   image.src = url;
   await image.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = image.naturalWidth;
-  canvas.height = image.naturalHeight;
-  canvas.getContext("2d").drawImage(image, 0, 0);
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
-  return new File([blob], "drawn-bird.jpg", { type: "image/jpeg" });
+  const whole = { x: 0, y: 0, w: image.naturalWidth, h: image.naturalHeight };
+  return new File([await jpegOf(image, whole)], "drawn-bird.jpg", { type: "image/jpeg" });
 }

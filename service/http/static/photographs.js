@@ -1,6 +1,6 @@
 // The open photograph, or what is in its box, as an example of the class that is made.
 
-import { byId, make } from "./dom.js";
+import { byId, jpegOf } from "./dom.js";
 import { state } from "./state.js";
 
 let last = {}; // a draft is previewed often with one photograph
@@ -9,15 +9,10 @@ let last = {}; // a draft is previewed often with one photograph
 export function example() {
   const { image, box } = state;
   if (last.image !== image || last.box !== box) {
-    last = { image, box, url: Promise.resolve(box ? inside(box) : image.file).then(dataUrl) };
+    const file = box ? jpegOf(byId("image"), box) : Promise.resolve(image.file);
+    last = { image, box, url: file.then(dataUrl) };
   }
   return last.url;
-}
-
-function inside({ x, y, w, h }) {
-  const canvas = make("canvas", { width: w, height: h });
-  canvas.getContext("2d").drawImage(byId("image"), x, y, w, h, 0, 0, w, h);
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.95));
 }
 
 function dataUrl(blob) {
