@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.playground import Playground
+from tests.browser.playground import NEW, Playground, registered
 from tests.integration.conftest import Server
 
 Picture = Callable[..., bytes]
@@ -69,6 +70,87 @@ def test_a_busy_service_is_asked_again_as_it_said(
     assert len(asked) == 2
 
 
+def test_behind_a_proxy_that_keeps_the_metrics_the_page_goes_by_whether_it_is_ready(
+    playground: Playground, http: httpx.Client, picture: Picture, complaints: list[str]
+) -> None:
+    complaints.extend(("status of 404", "status of 502"))
+    page, asked = playground.page, []
+
+    def refuse(route: Route) -> None:
+        asked.append(route)
+        route.fulfill(status=404, body="")
+
+    page.route("**/metrics", refuse)
+    page.route("**/readyz", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
+    page.reload()
+    line = page.locator("#status-words")
+
+    expect(line).to_have_text("does not answer")
+    expect(page.locator("#outage")).to_contain_text("trying again")
+    page.unroute("**/readyz")
+    expect(line).to_have_text("ready")
+    expect(page.locator("#outage")).to_be_hidden()
+    assert len(asked) == 1
+    # The next answer tells of what others have registered.
+    playground.tab("Classes")
+    playground.look_at(picture("Jay"))
+    http.post("/classes", json={"name": "Theirs", "attributes": {"has_crown": "blue"}})
+    playground.look_at(picture("Jay"))
+    expect(page.locator("#classes li").filter(has_text="Theirs")).to_be_visible()
+
+
+def test_a_class_whose_answer_got_lost_is_sent_again_and_made_once(
+    playground: Playground, http: httpx.Client, complaints: list[str]
+) -> None:
+    complaints.append("ERR_FAILED")
+    keys: list[str | None] = []
+
+    def lose_first(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        keys.append(route.request.header_value("idempotency-key"))
+        if len(keys) > 1:
+            return route.continue_()
+        assert route.fetch().status == 201
+        return route.abort()
+
+    playground.page.route("**/classes", lose_first)
+    playground.tab("Make a class")
+    playground.name_class("Once")
+    playground.set_value("Crown", "red", 77)
+
+    playground.save()
+
+    expect(playground.notice("“Once” is a class now")).to_be_visible()
+    assert keys[0]
+    assert keys == [keys[0]] * 2
+    assert [item["name"] for item in registered(http)] == ["Once"]
+    expect(playground.page.get_by_label("Name of the new class")).to_have_value("")
+
+
+def test_of_a_removal_whose_answer_got_lost_nobody_says_that_nothing_was_done(
+    playground: Playground, http: httpx.Client, complaints: list[str]
+) -> None:
+    complaints.append("ERR_FAILED")
+    content = {"name": "Lost", "class_id": "lost", "attributes": NEW}
+    http.post("/classes", json=content).raise_for_status()
+
+    def lose(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    playground.page.route("**/classes/lost", lose)
+    playground.tab("Classes")
+
+    playground.page.get_by_role("button", name="Delete Lost").click()
+
+    expect(playground.notice("nobody knows whether this was done")).to_be_visible()
+    expect(playground.page.locator("#classes li").filter(has_text="Lost")).to_have_count(0)
+
+
 def test_a_service_that_goes_away_and_comes_back_is_waited_for(
     start: Callable[..., Server],
     visit: Callable[[Server], Playground],
@@ -89,18 +171,15 @@ def test_a_service_that_goes_away_and_comes_back_is_waited_for(
     away = page.get_by_role("alert").filter(has_text="The service does not answer; trying again.")
     expect(away).to_be_visible()
     expect(page.locator("#status-words")).to_have_text("does not answer")
-    # Nobody knows whether a lost write was done: it is not repeated behind one's back.
     playground.save()
-    expect(page.locator("#make-problem")).to_contain_text("The service does not answer")
     playground.choose(("later.png", picture("Robin")))
     start(port=str(server.address[1]))
     expect(away).to_be_hidden()
     expect(page.locator("#status-words")).to_contain_text("ready")
     expect(page.get_by_role("img", name="later.png")).to_be_visible()
     expect(playground.page.locator("#ranks")).to_contain_text("Robin")
-    expect(page.get_by_label("Name of the new class")).to_have_value("Kept")
-    playground.save()
     expect(playground.notice("“Kept” is a class now")).to_be_visible()
+    expect(page.locator("#make-problem")).to_be_hidden()
 
 
 def test_many_photographs_go_on_when_the_service_is_back(

@@ -19,19 +19,12 @@ const ADVICE = {
   internal: "Try again; if it stays, ask whoever runs the service.",
 };
 
-export class Problem extends Error {
-  constructor(status, body) {
-    const detail = body.detail || body.title || `the service answered ${status}`;
-    super(sentence(detail) + (ADVICE[body.code] ? ` ${ADVICE[body.code]}` : ""));
-    this.status = status;
-    this.code = body.code ?? "";
-  }
-}
+const UNREACHABLE =
+  "The service does not answer, and nobody knows whether this was done. Look once it is back.";
 
-export class Unreachable extends Error {
-  constructor() {
-    super("The service does not answer. Nothing was changed; try again once it is back.");
-  }
+function problem(status, body) {
+  const detail = body.detail || body.title || `the service answered ${status}`;
+  return new Error(sentence(detail) + (ADVICE[body.code] ? ` ${ADVICE[body.code]}` : ""));
 }
 
 function sentence(words) {
@@ -46,8 +39,8 @@ export function isAbort(error) {
 
 // Ask the service; resolves to its JSON, or to a Blob if `accept` is no JSON.
 //
-// `patient`: while the service is away, wait until it is back and ask again. For what changes
-// nothing: whether a lost write was done, nobody knows.
+// `patient`: while the service is away, wait until it is back and ask again. For what may be done
+// twice: whether a lost write was done, nobody knows.
 export async function call(path, options = {}) {
   const { query = {}, patient = false, accept = "application/json", ...request } = options;
   const asked = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
@@ -60,22 +53,36 @@ export async function call(path, options = {}) {
     });
     if (response === null) {
       emit("outage");
-      if (!patient) throw new Unreachable();
+      if (!patient) throw new Error(UNREACHABLE);
       await recovery(request.signal);
     } else if (response.ok) {
       return accept === "application/json" ? response.json() : response.blob();
     } else {
-      const problem = await problemOf(response);
-      const wait = Number(response.headers.get("Retry-After"));
-      if (!patient || response.status !== 503 || !wait || ++busy === BUSY_TRIES) throw problem;
+      const body = await response.json().catch(() => ({})); // a proxy's page, say
+      const wait = waitOf(response, body);
+      if (!patient || !wait || ++busy === BUSY_TRIES) throw problem(response.status, body);
       await pause(wait * 1000, request.signal);
     }
   }
 }
 
-export function send(path, method, content, options = {}) {
-  const headers = { "Content-Type": "application/json" };
-  return call(path, { method, headers, body: JSON.stringify(content), ...options });
+// Seconds until the service wants to be asked again, 0 if asking again won't help.
+function waitOf(response, { code }) {
+  if (code === "idempotency_in_progress") return 1; // it is still at what we thought was lost
+  return response.status === 503 ? Number(response.headers.get("Retry-After")) : 0;
+}
+
+// A new class. The key is this request's own: sent again it makes no second class.
+export function register(content) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": newKey() };
+  const body = JSON.stringify(content);
+  return call("classes", { method: "POST", headers, body, patient: true });
+}
+
+// 128 random bits; crypto.randomUUID is for pages of https alone.
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // As bytes: what the file's name says it is would only mislead.
@@ -86,14 +93,6 @@ export function sendImage(path, file, options = {}) {
 
 export function boxQuery(box) {
   return box ? [box.x, box.y, box.w, box.h].join(",") : null;
-}
-
-async function problemOf(response) {
-  try {
-    return new Problem(response.status, await response.json());
-  } catch {
-    return new Problem(response.status, {}); // a proxy's page, say
-  }
 }
 
 function pause(milliseconds, signal) {

@@ -1,27 +1,34 @@
 // The list of classes: searched, removed, and brought back.
 
-import { call, send } from "./api.js";
+import { call, register } from "./api.js";
 import { byId, icon, later, make } from "./dom.js";
 import { notice } from "./notices.js";
 import { takeSheet } from "./starts.js";
 import { emit, on, state } from "./state.js";
 import { choose } from "./tabs.js";
-import { counted } from "./words.js";
+import { counted, searchOf } from "./words.js";
 
 const PAGE = 1000;
 const SHOWN = 200;
 
-let known = null; // the registry's revision
+let known = null; // the revision of the list
+let refreshing = null;
 
 export function startClasses() {
   byId("class-search").addEventListener("input", later(80, paint));
   on("classes", paint);
-  on("tab", (name) => name === "classes" && loadClasses().catch(tellProblem));
-  // Others may have made some.
-  on("revision", (revision) => {
-    if (revision !== known && known !== null) loadClasses().catch(tellProblem);
-    known = revision;
-  });
+  on("tab", (name) => name === "classes" && refresh());
+  // Others may have made some. An older revision is that of a replica that has yet to hear of it.
+  on("revision", (revision) => known !== null && revision > known && refresh());
+  on("recovered", refresh);
+}
+
+function refresh() {
+  refreshing ??= loadClasses()
+    .catch(tellProblem)
+    .finally(() => {
+      refreshing = null;
+    });
 }
 
 function tellProblem(error) {
@@ -31,34 +38,33 @@ function tellProblem(error) {
 export async function loadClasses() {
   const found = [];
   let after = null;
+  let revision = null; // of the first page: what changes while the others come will be seen
   do {
     const page = await call("classes", { query: { limit: PAGE, after }, patient: true });
     found.push(...page.classes);
+    revision ??= page.revision;
     after = page.next;
   } while (after !== null);
   const told = (items) => JSON.stringify(items.map((item) => [item.class_id, item.revision]));
   const isNew = told(found) !== told(state.classes);
   state.classes = found;
+  known = revision;
   if (isNew) emit("classes");
 }
 
 function paint() {
-  const words = byId("class-search").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const matching = state.classes.filter(({ name, class_id: id }) => {
-    const text = `${name} ${id}`.toLowerCase();
-    return words.every((word) => text.includes(word));
-  });
+  const search = searchOf(byId("class-search").value);
+  const matching = state.classes.filter(({ name, class_id: id }) => search.finds(`${name} ${id}`));
   // What was made here comes first: that is what one looks for.
   matching.sort((a, b) => Number(a.seen) - Number(b.seen) || a.name.localeCompare(b.name));
   byId("classes").replaceChildren(...matching.slice(0, SHOWN).map(row));
   const more = matching.length > SHOWN ? `; the first ${SHOWN} are shown, search for others` : "";
-  byId("class-count").textContent = words.length
-    ? `${counted(matching.length, "class", "classes")} of ${state.classes.length}${more}`
-    : `${counted(matching.length, "class", "classes")}${more}`;
+  byId("class-count").textContent = search.isEmpty
+    ? `${counted(matching.length, "class", "classes")}${more}`
+    : `${counted(matching.length, "class", "classes")} of ${state.classes.length}${more}`;
 }
 
 function row(item) {
-  const origin = item.origin === "bundle" ? "bundle" : "registered";
   const start = make(
     "button",
     { type: "button", class: "icon-button", title: "Start a new class from it" },
@@ -75,7 +81,7 @@ function row(item) {
     }
   });
   const buttons = [start];
-  if (origin === "registered") {
+  if (item.origin === "registered") {
     const remove = make(
       "button",
       { type: "button", class: "icon-button", title: "Delete it" },
@@ -100,7 +106,7 @@ function row(item) {
         item.class_id,
       ),
     ),
-    make("span", { class: `tag ${origin === "bundle" ? "seen" : "unseen"}` }, origin),
+    make("span", { class: `tag ${item.seen ? "seen" : "unseen"}` }, item.origin),
     ...buttons,
   );
 }
@@ -119,7 +125,7 @@ async function removeClass(item, button) {
       : "";
     notice(`“${name}” is deleted.${lost}`, {
       undo: async () => {
-        await send("classes", "POST", content);
+        await register(content);
         await loadClasses();
       },
     });

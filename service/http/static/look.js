@@ -39,6 +39,7 @@ async function classify() {
   }
   setBusy(false);
   emit("ranking", state.ranking);
+  if (state.ranking) emit("revision", state.ranking.revision);
 }
 
 // With the draft, while it is being made; else without.

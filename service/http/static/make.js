@@ -1,6 +1,6 @@
 // Making a class: its outlook while it is a draft, saving it, and taking that back.
 
-import { call, send } from "./api.js";
+import { call, register } from "./api.js";
 import { byId, tell } from "./dom.js";
 import {
   canRedo, canUndo, draft, redo, rename, restart, setAll, setPhotographed, taken, undo,
@@ -82,10 +82,10 @@ async function save() {
     return;
   }
   const before = { ...taken(), image: draft.photographed ? state.image : null };
-  const button = byId("make-save");
-  button.disabled = true;
+  const form = byId("make");
+  form.inert = true; // it may wait long for the service, and what is changed meanwhile would be lost
   try {
-    const { classes, warnings = [] } = await send("classes", "POST", {
+    const { classes, warnings = [] } = await register({
       ...(await draft.content()),
       name: draft.name.trim(),
     });
@@ -99,7 +99,7 @@ async function save() {
   } catch (error) {
     tell(byId("make-problem"), error.message);
   }
-  button.disabled = false;
+  form.inert = false;
 }
 
 async function unsave(id, before) {

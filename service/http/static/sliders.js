@@ -3,9 +3,10 @@
 import { byId, icon, later, make, show, styled } from "./dom.js";
 import { draft, setValue } from "./draft.js";
 import { on, state } from "./state.js";
-import { counted, groupWords, short, valueWords } from "./words.js";
+import { counted, groupWords, searchOf, short, valueWords } from "./words.js";
 
-let groups = []; // { words, details, summary, body, members: [{ index, words, row }] }
+// { words, details, summary, body, members: [{ index, words, text, row }], opened }
+let groups = [];
 
 export function startSliders() {
   on("attributes", build);
@@ -31,7 +32,7 @@ function build() {
     );
     const members = attributes.map(({ index, name: full }) => {
       const words = valueWords(full, name);
-      const text = `${groupWords(name)} ${words} ${full}`.toLowerCase();
+      const text = `${groupWords(name)} ${words} ${full}`;
       return { index, words, text, row: null };
     });
     const group = { words: groupWords(name), details, summary, body, members };
@@ -116,14 +117,13 @@ function update() {
 
 // Shows what has all words of the search, in groups that are opened for it.
 function filter() {
-  const words = byId("attribute-search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const search = searchOf(byId("attribute-search").value);
   const onlyChanged = byId("only-changed").checked;
-  const isFiltered = words.length > 0 || onlyChanged;
+  const isFiltered = !search.isEmpty || onlyChanged;
   let count = 0;
   for (const group of groups) {
     const matching = group.members.filter(
-      ({ index, text }) =>
-        words.every((word) => text.includes(word)) && (!onlyChanged || draft.isChanged(index)),
+      ({ index, text }) => search.finds(text) && (!onlyChanged || draft.isChanged(index)),
     );
     count += matching.length;
     show(group.details, matching.length > 0);

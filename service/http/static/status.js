@@ -6,9 +6,11 @@ import { counted, milliseconds } from "./words.js";
 
 const EVERY_MS = 5000;
 const EVERY_MS_AWAY = 1000;
+const REFUSED_MS = 600_000; // a proxy that keeps the figures from us will go on to
 
 let away = false;
 let timer = 0;
+let refusedUntil = 0;
 
 export function startStatus() {
   on("outage", wentAway);
@@ -25,14 +27,29 @@ function soon() {
 async function look() {
   clearTimeout(timer);
   if (document.hidden && !away) return;
-  const response = await fetch("metrics").catch(() => null);
-  if (response === null || response.status >= 500) wentAway();
-  else {
-    const ready = response.ok ? show(readings(await response.text())) : showNothing();
-    if (away && ready) cameBack();
-  }
+  const ready = Date.now() < refusedUntil ? await askReady() : await askMetrics();
+  if (ready === null) wentAway();
+  else if (away && ready) cameBack();
   clearTimeout(timer);
   timer = setTimeout(look, away ? EVERY_MS_AWAY : EVERY_MS);
+}
+
+// Whether it is ready; null if nobody answers.
+async function askMetrics() {
+  const response = await fetch("metrics").catch(() => null);
+  if (response === null || response.status >= 500) return null;
+  if (response.ok) return show(readings(await response.text()));
+  refusedUntil = Date.now() + REFUSED_MS;
+  return askReady();
+}
+
+// The same without the figures.
+async function askReady() {
+  const response = await fetch("readyz").catch(() => null);
+  // A 503 is the service's own word; another error is a proxy's that reaches no service.
+  if (response === null || (response.status >= 500 && response.status !== 503)) return null;
+  say(response.ok ? "ready" : "starting", response.ok ? "ready" : "not ready");
+  return response.ok;
 }
 
 function wentAway() {
@@ -69,12 +86,6 @@ function show(found) {
   say(ready ? "ready" : "starting", parts.filter(Boolean).join(" · "));
   emit("revision", found.sum("umzero_registry_revision"));
   return ready;
-}
-
-// Somebody keeps the figures from us, but the service is there.
-function showNothing() {
-  say("ready", "ready");
-  return true;
 }
 
 function say(light, words) {

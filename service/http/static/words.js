@@ -52,6 +52,13 @@ export function ordinal(place) {
   return `${place}${ending}`;
 }
 
+// What was typed into a search field: `finds(text)` tells whether a text has all its words.
+export function searchOf(typed) {
+  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  const finds = (text) => words.every((word) => text.toLowerCase().includes(word));
+  return { isEmpty: words.length === 0, finds };
+}
+
 export function seenWords(item) {
   if (item.draft) return "draft";
   return item.seen ? "seen" : "unseen";
