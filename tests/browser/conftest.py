@@ -23,12 +23,11 @@ from tests.integration.conftest import (
     document_of,
     http,
     picture,
-    problem,
     shared_server,
     start,
 )
 
-__all__ = ["http", "picture", "problem", "shared_server", "start"]
+__all__ = ["http", "picture", "shared_server", "start"]
 
 PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -68,7 +67,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What a test expects the console to say, as regular expressions."""
+    """What the console says in a test and must say, as regular expressions."""
     return []
 
 
@@ -102,6 +101,8 @@ def page(context: BrowserContext, complaints: list[str]) -> Iterator[Page]:
     opened.close()
     unexpected = [line for line in heard if not any(re.search(one, line) for one in complaints)]
     assert unexpected == []
+    unheard = [one for one in complaints if not any(re.search(one, line) for line in heard)]
+    assert unheard == [], heard
 
 
 @pytest.fixture
