@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from service.engine.plan import Plan
+from service.workers.folder import reading_in
 
 Build = tuple[str, str, str, str]  # version, bundle, backend, precision
 
@@ -86,8 +87,3 @@ class Board:
             plan, build = Plan(**told.pop("plan")), told.pop("build")
             found.append(Reading(plan=plan, build=tuple(build) if build else None, **told))
         return found
-
-
-def reading_in(folder: Path, slot: int) -> Path:
-    """Where a process shows its reading; without the file it counts as dead."""
-    return folder / f"{slot}.reading"

@@ -46,9 +46,14 @@ PLACES: dict[str, tuple[str, ...]] = {
     "starlette": ("service.app", "service.http", "service.ray_app"),
     "orjson": ("service.http",),
     "python_multipart": ("service.http",),
-    "uvicorn": ("service.commands", "service.workers.child"),
+    "uvicorn": ("service.serving", "service.workers.child"),
     # Settings are pydantic models: their fields and validators come from pydantic itself.
-    "pydantic": ("service.http.schemas", "service.http.oip_schemas", "service.settings"),
+    "pydantic": (
+        "service.http.schemas",
+        "service.http.oip_schemas",
+        "service.http.drafts",
+        "service.settings",
+    ),
     "pydantic_settings": ("service.settings",),
     "sqlalchemy": ("service.registry",),
     "alembic": ("service.registry",),

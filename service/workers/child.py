@@ -25,8 +25,8 @@ from model.errors import ModelError
 from service import logs
 from service.app import create_app
 from service.bootstrap import Service
-from service.commands import Server, server_config
 from service.errors import ConfigurationError, ServiceError
+from service.serving import Server, server_config
 from service.settings import Settings
 from service.workers.connections import Acceptor, Counts
 from service.workers.member import Assignment, Begin, Failed, Member, Ready

@@ -40,3 +40,8 @@ def shared_folder(workers: int) -> Iterator[Path]:
 def counters_in(folder: Path) -> Path:
     """Where prometheus_client's files are."""
     return folder / "counters"
+
+
+def reading_in(folder: Path, slot: int) -> Path:
+    """Where a process shows its reading; without the file it counts as dead."""
+    return folder / f"{slot}.reading"

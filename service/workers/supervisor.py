@@ -24,10 +24,9 @@ from service import logs
 from service.engine.cpus import available_cpus
 from service.errors import ConfigurationError
 from service.listening import bound, listen, shown
-from service.readings import reading_in
 from service.settings import Settings
 from service.workers.connections import Counts
-from service.workers.folder import counters_in, shared_folder
+from service.workers.folder import counters_in, reading_in, shared_folder
 from service.workers.member import Assignment, Begin, Failed, Member, Ready
 from service.workers.shares import settings_of_one, shares
 

@@ -14,7 +14,7 @@ from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
 from service.app import create_app
-from service.commands import run
+from service.serving import run
 from service.settings import Settings, read
 from service.workers import child
 from service.workers.member import Member

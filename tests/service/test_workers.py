@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from service.engine.plan import Plan
-from service.readings import Board, Reading, merged, reading_in
+from service.readings import Board, Reading, merged
 from service.settings import Settings
 from service.workers.connections import Acceptor, Counts
+from service.workers.folder import reading_in
 from service.workers.shares import Share, settings_of_one, shares
 
 READING = Reading(True, 3, 32, Plan(2, 4, 16), 79, 5, 12, ("1", "birds", "onnx", "int8"))

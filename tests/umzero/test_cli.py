@@ -13,8 +13,8 @@ import pytest
 from model.bundle import Bundle
 from model.runtime.fake import FakeBackend, draw, write_fake_bundle
 from service.app import create_app
-from service.commands import run
 from service.errors import ConfigurationError
+from service.serving import run
 from service.settings import read
 from umzero import classifier, cli
 
@@ -32,12 +32,26 @@ def umzero(*arguments: str) -> subprocess.CompletedProcess[str]:
 HEAVY = ("fastapi", "torch", "onnxruntime", "sqlalchemy", "httpx", "numpy", "PIL")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["classes", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["classes", "--help"], ["serve", "--help"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     program = (
         "import sys, umzero.cli as cli\n"
         f"try: cli.main({words})\n"
         "except SystemExit: pass\n"
+        f"print('heavy:', [m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert "heavy: []" in done.stdout
+
+
+def test_a_supervisor_imports_nothing_of_what_its_workers_do() -> None:
+    program = (
+        "import sys, service.workers.supervisor\n"
         f"print('heavy:', [m for m in {HEAVY} if m in sys.modules])"
     )
     done = subprocess.run(
