@@ -15,6 +15,7 @@ from model.preprocess import Box
 from service.bootstrap import Service
 from service.errors import ClientGone, DeadlinePassed, RequestError
 from service.http import bodies
+from service.http.images import Images, images_in
 from service.settings import Settings
 from service.usecases.classify import Question, Scope
 
@@ -121,7 +122,7 @@ async def received(request: Request, settings: Settings, content_type: str) -> b
 
 
 @asynccontextmanager
-async def images_of(request: Request, service: Service, most: int) -> AsyncIterator[bodies.Images]:
+async def images_of(request: Request, service: Service, most: int) -> AsyncIterator[Images]:
     """A request's images, at most so many, for as long as its client waits.
 
     What `POST /classify` does by itself, a shorter way for the raw body of one image.
@@ -136,7 +137,7 @@ async def images_of(request: Request, service: Service, most: int) -> AsyncItera
         body = await received(request, settings, content_type)
         async with while_connected(request), deadline(settings.request_timeout_s):
             yield await asyncio.get_running_loop().run_in_executor(
-                service.workers, bodies.images, body, content_type, settings.max_image_bytes, most
+                service.workers, images_in, body, content_type, settings.max_image_bytes, most
             )
 
 

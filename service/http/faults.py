@@ -28,11 +28,9 @@ def _of(kind: type[errors.ServiceError], **members: Any) -> Fault:
 
 
 INTERNAL = Fault(500, errors.ServiceError.code, "Something went wrong on our side.")
-VALIDATION = Fault(
-    errors.ValidationError.status,
-    errors.ValidationError.code,
-    _of(errors.ValidationError).meaning,
-    {"errors": [{"field": "query.top_k", "message": "Input should be a valid integer"}]},
+VALIDATION = _of(
+    errors.ValidationError,
+    errors=[{"field": "query.top_k", "message": "Input should be a valid integer"}],
 )
 UNKNOWN_CLASS = _of(errors.UnknownClass)
 UNKNOWN_MODEL = _of(errors.UnknownModel)

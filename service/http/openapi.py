@@ -12,12 +12,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from model.bundle import Bundle
+from service.http.drafts import NewClassBody, NewClassesBody
 from service.http.examples import examples_of
 from service.http.examples.words import Example
 from service.http.faults import INTERNAL, Fault
 from service.http.oip_schemas import InferenceRequest
 from service.http.problems import MEDIA_TYPE, problem, protocol_status
-from service.http.schemas import NewClassBody, NewClassesBody, Problem, SwapBody
+from service.http.schemas import Problem, SwapBody
 
 JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"

@@ -26,20 +26,21 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:umzero:problem:"
 PROTOCOL = "/v2"
 
+_PHRASES = {entry.value: entry.phrase for entry in HTTPStatus}
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
+NOTHING_SERVED = "nothing is served at this path. See /docs"
 _HTTP_DETAILS = {
-    404: "nothing is served at this path. See /docs",
+    404: NOTHING_SERVED,
     405: "this path doesn't take this method; the Allow header says which it takes",
 }
 
 
 def problem(status: int, code: str, detail: str, **members: Any) -> dict[str, Any]:
     """A problem object."""
-    phrases = {entry.value: entry.phrase for entry in HTTPStatus}
     return {
         "type": TYPE_PREFIX + code,
-        "title": phrases.get(status, "Error"),
+        "title": _PHRASES.get(status, "Error"),
         "status": status,
         "detail": detail,
         "code": code,

@@ -1,124 +1,22 @@
 """The shapes of requests and answers, as OpenAPI shows them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.config import JsonDict
 
-from model.photographs import LARGEST_COUNT
 from service.errors import ValidationError as InvalidBody
 
-MAX_CLASSES = 10_000
-
-_SHEET: JsonDict = {
-    "description": (
-        "A numbers in the order of GET /attributes; or attribute names with numbers; or group "
-        "names with the name of a value, or several. It may be partial: what is not named in a "
-        "mentioned group is the scale's lower end, groups not mentioned take the seen mean."
-    ),
-    "anyOf": [
-        {"type": "null"},
-        {"type": "array", "items": {"type": "number"}},
-        {
-            "type": "object",
-            "additionalProperties": {
-                "anyOf": [
-                    {"type": "number"},
-                    {"type": "string"},
-                    {"type": "array", "items": {"type": "string"}},
-                ]
-            },
-        },
-    ],
-}
-# No control characters or line separators, and not spaces alone.
-_NO_CONTROLS = r"\u0000-\u001F\u007F-\u009F\u2028\u2029"
-_NAME: JsonDict = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": 200,
-    "pattern": rf"^[^{_NO_CONTROLS}]*[^\s{_NO_CONTROLS}][^{_NO_CONTROLS}]*$",
-}
-_CLASS_ID: JsonDict = {
-    "description": "a UUID when absent",
-    "type": ["string", "null"],
-    "pattern": "^[A-Za-z0-9._-]{1,100}$",
-    "not": {"enum": [".", ".."]},
-}
-_LIKE: JsonDict = {
-    "description": "the id of a class that it is like: `attributes` then name what differs, or are "
-    "absent; a number changes its own attribute alone, a choice its group",
-    "type": ["string", "null"],
-}
-_EXAMPLES: JsonDict = {
-    "description": "photographs of the class, in base64: the prototype is then of sheet and "
-    "photographs. They are kept at the network's input size, and go with the class.",
-    "items": {"type": "string", "format": "byte", "contentEncoding": "base64"},
-}
-_METADATA: JsonDict = {
-    "description": "anything to keep with the class, up to 16 KiB as JSON",
-    "type": ["object", "null"],
-}
+Body = TypeVar("Body", bound=BaseModel)
 
 
-class NewClassBody(BaseModel):
-    """One class. The values are checked by the use case, whose errors have codes of their own."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        title="NewClass",
-        json_schema_extra={"anyOf": [{"required": ["attributes"]}, {"required": ["like"]}]},
-    )
-
-    name: Any = Field(json_schema_extra=_NAME)
-    attributes: Any = Field(None, json_schema_extra=_SHEET)
-    class_id: Any = Field(None, json_schema_extra=_CLASS_ID)
-    metadata: Any = Field(None, json_schema_extra=_METADATA)
-    like: Any = Field(None, json_schema_extra=_LIKE)
-    examples: list[Any] = Field(
-        default_factory=list, max_length=LARGEST_COUNT, json_schema_extra=_EXAMPLES
-    )
-
-
-class NewClassesBody(BaseModel):
-    """Several classes, all or none."""
-
-    model_config = ConfigDict(extra="forbid", title="NewClasses")
-
-    classes: list[NewClassBody] = Field(min_length=1, max_length=MAX_CLASSES)
-
-
-def parse_class(data: Any) -> NewClassBody:
-    """Raises: service.errors.ValidationError."""
+def parsed(model: type[Body], data: Any) -> Body:
+    """A body. Raises: service.errors.ValidationError."""
     try:
-        item = NewClassBody.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise invalid_body(error.errors(include_input=False, include_url=False)) from error
-    _check_sheets({"attributes": item})
-    return item
-
-
-def parse_classes(data: Any) -> list[NewClassBody]:
-    """Raises: service.errors.ValidationError."""
-    try:
-        items = NewClassesBody.model_validate(data).classes
-    except ValidationError as error:
-        raise invalid_body(error.errors(include_input=False, include_url=False)) from error
-    _check_sheets({f"classes.{i}.attributes": item for i, item in enumerate(items)})
-    return items
-
-
-def _check_sheets(items: Mapping[str, NewClassBody]) -> None:
-    """A class that is like no other needs a sheet."""
-    missing = [
-        {"loc": [where], "msg": "Field required, or `like`"}
-        for where, item in items.items()
-        if item.like is None and "attributes" not in item.model_fields_set
-    ]
-    if missing:
-        raise invalid_body(missing)
 
 
 def invalid_body(errors: Iterable[Any]) -> InvalidBody:
@@ -140,14 +38,6 @@ class SwapBody(BaseModel):
     bundle: str = Field(
         min_length=1, max_length=1000, description="its folder's name; or `previous`, to go back"
     )
-
-
-def parse_swap(data: Any) -> SwapBody:
-    """Raises: service.errors.ValidationError."""
-    try:
-        return SwapBody.model_validate(data)
-    except ValidationError as error:
-        raise invalid_body(error.errors(include_input=False, include_url=False)) from error
 
 
 class BundleNames(BaseModel):

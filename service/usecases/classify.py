@@ -204,7 +204,7 @@ class Classify:
             RevisionUnavailable: `min_revision` didn't come in time.
         """
         table = await self.table(generation, question.min_revision)
-        if question.class_ids is None and len(table) <= _SMALL:
+        if question.class_ids is None and (question.scope == "all" or len(table) <= _SMALL):
             return Field(table, candidates(table, None, question.scope))
         positions = await asyncio.get_running_loop().run_in_executor(
             self._workers, candidates, table, question.class_ids, question.scope

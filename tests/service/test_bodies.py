@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.errors import RequestError, ServiceError
 from service.http import bodies
+from service.http.images import Images, images_in
 
 PIXELS = bytes(range(256)) * 3
 JSON = "application/json"
@@ -22,8 +23,8 @@ def form(*parts: tuple[str, bytes]) -> tuple[bytes, str]:
     return request.read(), request.headers["content-type"]
 
 
-def taken(body: bytes, content_type: str, max_bytes: int = 10_000, most: int = 5) -> bodies.Images:
-    return bodies.images(body, content_type, max_bytes, most)
+def taken(body: bytes, content_type: str, max_bytes: int = 10_000, most: int = 5) -> Images:
+    return images_in(body, content_type, max_bytes, most)
 
 
 def code_of(body: bytes, content_type: str, **limits: int) -> tuple[int, str]:

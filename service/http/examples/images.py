@@ -9,6 +9,16 @@ def of_images(words: Words) -> dict[str, Example]:
     told = {"bundle": words.bundle, "revision": REVISION}
     timings = {"decode": 2.2, "inference": 8.2, "score": 0.6, "total": 11.7}
     unusable = problem(422, "image_unreadable", "the bytes are no image of a known format")
+    question = {
+        "top_k": 3,
+        "classes": words.ids,
+        "scope": "all",
+        "gamma": 0.5,
+        "min_revision": 0,
+        "box": "4,4,24,24",
+        "look": 2,
+        "known_threshold": 9.5,
+    }
     draft = {
         "class_id": NEW_CLASS,
         "name": "New class",
@@ -21,16 +31,7 @@ def of_images(words: Words) -> dict[str, Example]:
     contributions = zip(words.names, (3.1, -0.4), strict=False)
     return {
         "classify": Example(
-            parameters={
-                "top_k": 3,
-                "classes": words.ids,
-                "scope": "all",
-                "gamma": 0.5,
-                "min_revision": 0,
-                "box": "4,4,24,24",
-                "look": 2,
-                "known_threshold": 9.5,
-            },
+            parameters=question,
             bodies=images,
             answers={
                 "one image": {**words.result(), **told, "timings_ms": timings},
@@ -42,16 +43,7 @@ def of_images(words: Words) -> dict[str, Example]:
             },
         ),
         "preview": Example(
-            parameters={
-                "top_k": 3,
-                "classes": words.ids,
-                "scope": "all",
-                "gamma": 0.5,
-                "min_revision": 0,
-                "box": "4,4,24,24",
-                "look": 2,
-                "known_threshold": 9.5,
-            },
+            parameters=question,
             bodies={
                 "by group, as people speak": {
                     "image": FILE,

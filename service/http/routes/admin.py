@@ -13,7 +13,8 @@ from service.errors import RequestError, SeveralWorkers, Unauthorized
 from service.http import bodies, faults
 from service.http.deps import ServiceDep, answer
 from service.http.openapi import documented, reference
-from service.http.schemas import BundleSwapped, ServedBundle, SwapBody, parse_swap
+from service.http.problems import NOTHING_SERVED
+from service.http.schemas import BundleSwapped, ServedBundle, SwapBody, parsed
 
 router = APIRouter(tags=["admin"])
 
@@ -29,7 +30,7 @@ async def _administered(
     """Raises: RequestError, 404 `not_found`: nobody may; Unauthorized."""
     token = service.settings.admin_token.get_secret_value().encode()
     if not token:
-        raise RequestError(404, "not_found", "nothing is served at this path. See /docs")
+        raise RequestError(404, "not_found", NOTHING_SERVED)
     # As the server read the header.
     sent = given.credentials.encode("latin-1", "replace") if given else b""
     if not hmac.compare_digest(sent, token):
@@ -77,8 +78,10 @@ async def swap_bundle(service: AdministeredDep, request: Request) -> Response:
     order: a problem with the code `attribute_space` lists what is `added`, `missing` and `moved`.
     """
     service.admitting()
-    body = await bodies.read(request, _LARGEST_BODY, service.settings.body_timeout_s)
-    wanted = parse_swap(bodies.json_object(body)).bundle
+    bodies.check_json(request.headers.get("content-type", ""))
+    with service.write_permits.hold():
+        body = await bodies.read(request, _LARGEST_BODY, service.settings.body_timeout_s)
+    wanted = parsed(SwapBody, bodies.json_object(body)).bundle
     if service.settings.workers > 1:
         raise SeveralWorkers(
             "several workers serve, and only the one that got this would swap. Put the bundle into "

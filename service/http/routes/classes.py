@@ -9,26 +9,21 @@ from starlette.responses import Response
 
 from service.bootstrap import Service
 from service.engine.generation import Generation
-from service.errors import RequestError
 from service.http import bodies, etags, faults
 from service.http.deps import ServiceDep, answer
+from service.http.drafts import NewClassBody, NewClassesBody, draft_of, drafts_of
 from service.http.idempotency import REPLAYED, KeyDep, once_of
 from service.http.openapi import documented, reference
 from service.http.schemas import (
     ClassPage,
     FullClass,
     Neighbours,
-    NewClassBody,
-    NewClassesBody,
     Registered,
     Removed,
     Replaced,
-    parse_class,
-    parse_classes,
 )
 from service.registry.records import ClassSummary
 from service.usecases.neighbours import lookalikes, neighbours
-from service.usecases.register_class import Draft
 
 router = APIRouter(tags=["classes"])
 
@@ -203,7 +198,7 @@ async def register_classes(
     with service.write_permits.hold():
         body = await _read(request, service)
         loop = asyncio.get_running_loop()
-        drafts, single = await loop.run_in_executor(service.workers, _drafts, body)
+        drafts, single = await loop.run_in_executor(service.workers, drafts_of, body)
         once = None
         if idempotency_key is not None:
             once = await loop.run_in_executor(service.workers, once_of, idempotency_key, body)
@@ -310,40 +305,6 @@ def _shown(item: ClassSummary) -> dict[str, Any]:
 
 
 async def _read(request: Request, service: Service) -> bytes:
-    kind = bodies.media_type(request.headers.get("content-type", ""))
-    if kind not in ("", "application/json") and not kind.endswith("+json"):
-        raise RequestError(
-            415,
-            "unsupported_media_type",
-            f"Content-Type {kind[:100]!r} isn't application/json",
-        )
+    bodies.check_json(request.headers.get("content-type", ""))
     settings = service.settings
     return await bodies.read(request, settings.max_body_bytes, settings.sheets_timeout_s)
-
-
-def _drafts(body: bytes) -> tuple[list[Draft], bool]:
-    """The classes of a body, and whether it is one class's own object."""
-    data = bodies.json_object(body)
-    single = not (isinstance(data, dict) and "classes" in data)
-    if single:
-        return [_checked(data)], True
-    return [_as_draft(item, index) for index, item in enumerate(parse_classes(data))], False
-
-
-def draft_of(body: bytes) -> Draft:
-    """One class's own object, in JSON. Raises: RequestError, ValidationError."""
-    return _checked(bodies.json_object(body))
-
-
-def _checked(data: Any) -> Draft:
-    return _as_draft(parse_class(data))
-
-
-def _as_draft(item: NewClassBody, index: int | None = None) -> Draft:
-    files = [bodies.base64_image(photograph) for photograph in item.examples]
-    for place, file in enumerate(files):
-        if isinstance(file, RequestError):
-            detail = f"examples[{place}]: {file.detail}"
-            raise RequestError(file.status, file.code, detail, index=index) from file
-    examples = tuple(file for file in files if isinstance(file, bytes))
-    return Draft(item.name, item.attributes, item.class_id, item.metadata, item.like, examples)

@@ -23,6 +23,7 @@ from service.http.deps import (
     received,
     while_connected,
 )
+from service.http.images import images_in
 from service.http.openapi import documented
 from service.http.problems import noted, problem_of
 from service.http.schemas import Classification, Classifications
@@ -134,10 +135,10 @@ async def _answer(
     settings = service.settings
     limits = settings.max_image_bytes, settings.max_images
     if bodies.is_raw(content_type):  # nothing to take apart
-        images = bodies.images(body, content_type, *limits)
+        images = images_in(body, content_type, *limits)
     else:
         images = await asyncio.get_running_loop().run_in_executor(
-            service.workers, bodies.images, body, content_type, *limits
+            service.workers, images_in, body, content_type, *limits
         )
     field = await service.classify.field(generation, question)
     if images.several:

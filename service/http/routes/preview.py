@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.errors import BodyTooLarge, RequestError
-from service.http import bodies, faults
+from service.http import faults
 from service.http.deps import QuestionDep, ServiceDep, deadline, received, while_connected
+from service.http.drafts import NewClassBody, draft_of
+from service.http.forms import check_form, fields
 from service.http.openapi import documented, reference
-from service.http.routes.classes import draft_of
 from service.http.routes.classify import answered, result_of
-from service.http.schemas import NewClassBody, Preview
+from service.http.schemas import Preview
 from service.usecases.register_class import Draft
 
 router = APIRouter(tags=["classes"])
@@ -68,7 +69,7 @@ async def preview(request: Request, service: ServiceDep, question: QuestionDep) 
     settings = service.settings
     generation = service.admitting()
     content_type = request.headers.get("content-type", "")
-    bodies.check_form(content_type, _FIELDS)
+    check_form(content_type, _FIELDS)
     # The permit comes before the body: what can't be served is not read.
     with service.permits.hold():
         body = await received(request, settings, content_type)
@@ -86,7 +87,7 @@ async def preview(request: Request, service: ServiceDep, question: QuestionDep) 
 
 def _parts(body: bytes, content_type: str, max_image_bytes: int) -> tuple[bytes, Draft]:
     """Raises: RequestError, 422 `image_missing`, `class_missing`; BodyTooLarge."""
-    found = bodies.fields(body, content_type, _FIELDS)
+    found = fields(body, content_type, _FIELDS)
     if not found["image"] or not found["image"][0]:
         raise RequestError(422, "image_missing", "the form has no field `image` with an image")
     if not found["class"]:
