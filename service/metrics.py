@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,7 +18,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.readings import Board, Build, Reading, merged
 from service.workers.folder import counters_in
-from service.workers.member import Member
+
+if TYPE_CHECKING:
+    from service.workers.member import Member
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -34,7 +37,7 @@ class Metrics:
             `counters_in(member.folder)` since the process began.
     """
 
-    def __init__(self, member: Member | None = None) -> None:
+    def __init__(self, member: "Member | None" = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each, which nobody reads
         self._registry = CollectorRegistry()
         self._shown = self._registry
@@ -88,7 +91,7 @@ class Metrics:
     def watch(self, read: Callable[[], Reading]) -> None:
         """Fill the gauges from `read` at every exposition."""
         self._read = read
-        self._shown.register(_Gauges(self._readings, several=self._board is not None))
+        self._shown.register(_Gauges(self._readings))
 
     def show(self) -> None:
         """Let the other processes see our gauges; they see them as they are now."""
@@ -131,9 +134,8 @@ class Metrics:
 
 
 class _Gauges:
-    def __init__(self, read: Callable[[], list[Reading]], several: bool) -> None:
+    def __init__(self, read: Callable[[], list[Reading]]) -> None:
         self._read = read
-        self._several = several
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -151,8 +153,7 @@ class _Gauges:
             for build in builds:
                 info.add_metric(build, 1)
             yield info
-        if self._several:
-            yield _gauge("umzero_workers", "Processes that answer requests.", len(readings))
+        yield _gauge("umzero_workers", "Processes that answer requests.", len(readings))
         yield _gauge("umzero_ready", "1 when requests are answered.", float(now.ready))
         yield _gauge("umzero_queue_depth", "Requests at work or waiting.", now.queue_depth)
         yield _gauge("umzero_queue_capacity", "The most of them.", now.queue_capacity)

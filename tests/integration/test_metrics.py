@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 from collections.abc import Callable
 
@@ -7,15 +6,13 @@ import pytest
 
 
 def test_prometheus_own_linter_finds_nothing(
-    http: httpx.Client, picture: Callable[..., bytes]
+    http: httpx.Client, picture: Callable[..., bytes], promtool: str
 ) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("needs the program promtool, of Debian's package prometheus")
     assert http.post("/classify", content=picture("Robin")).status_code == 200
     assert http.post("/classify", content=b"no image").status_code == 422
     exposition = http.get("/metrics").text
     assert "umzero_request_duration_seconds_bucket" in exposition
+    assert "\numzero_workers 1.0\n" in exposition
     told = subprocess.run(
         [promtool, "check", "metrics"],
         input=exposition,
