@@ -30,7 +30,7 @@ from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
 from service.registry.table import PrototypeTable
-from service.usecases.classify import Scope, candidates, rank
+from service.usecases.ranking import Scope, candidates, rank
 
 SEEN = 79
 ATTRIBUTES = 312

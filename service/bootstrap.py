@@ -31,8 +31,9 @@ from service.registry.spaces import fingerprint
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.settings import Settings
-from service.usecases.classify import IMAGES_AT_ONCE, Classify
+from service.usecases.classify import Classify
 from service.usecases.explain import Explain
+from service.usecases.gathering import IMAGES_AT_ONCE
 from service.usecases.preview import Previews
 from service.usecases.register_class import Register
 from service.usecases.swap_bundle import SwapBundle

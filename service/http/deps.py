@@ -17,7 +17,8 @@ from service.errors import ClientGone, DeadlinePassed, RequestError
 from service.http import bodies
 from service.http.images import Images, images_in
 from service.settings import Settings
-from service.usecases.classify import Question, Scope
+from service.usecases.classify import Question
+from service.usecases.ranking import Scope
 
 # Far beyond any score, and far from float32's end.
 _GAMMA_LIMIT = 1e6

@@ -11,7 +11,7 @@ from model.preprocess import Box
 from model.runtime.base import F32
 from service.engine.generation import Generation
 from service.errors import RequestError, image_status
-from service.usecases.classify import IMAGES_AT_ONCE
+from service.usecases.gathering import IMAGES_AT_ONCE, gathered
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +46,5 @@ async def describe(
             detail = f"image {index + 1} of {len(images)}: {error}"
             raise RequestError(status, error.code, detail, index=index) from error
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(scores(i, image)) for i, image in enumerate(images)]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    rows = np.stack([task.result() for task in tasks])
+    rows = np.stack(await gathered(scores(i, image) for i, image in enumerate(images)))
     return Description(rows.mean(axis=0), rows.std(axis=0))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from model.runtime.base import F32
 from service.engine.generation import Generation
 from service.errors import BodyTooLarge, RequestError, image_status
 from service.registry.records import NewClass, PhotographsMean
-from service.usecases.classify import IMAGES_AT_ONCE
+from service.usecases.gathering import IMAGES_AT_ONCE, gathered
 
 
 async def with_photographs(
@@ -52,17 +53,16 @@ async def with_photographs(
             detail = f"examples[{place}]: {error}"
             raise RequestError(image_status(error.code), error.code, detail, index=index) from error
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                [group.create_task(seen(index, place, file)) for place, file in enumerate(data)]
-                for index, data in enumerate(files)
-            ]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
+    found = iter(
+        await gathered(
+            seen(index, place, file)
+            for index, data in enumerate(files)
+            for place, file in enumerate(data)
+        )
+    )
     return [
-        _with(item, [task.result() for task in of_class], generation.bundle.sha256)
-        for item, of_class in zip(classes, tasks, strict=True)
+        _with(item, list(islice(found, len(data))), generation.bundle.sha256)
+        for item, data in zip(classes, files, strict=True)
     ]
 
 

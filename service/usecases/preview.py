@@ -9,7 +9,8 @@ from service.engine.generation import Generation
 from service.registry.records import NewClass
 from service.registry.store import bundle_class, record_of
 from service.registry.table import PrototypeTable
-from service.usecases.classify import Answer, Classify, Field, Question, candidates
+from service.usecases.classify import Answer, Classify, Field, Question
+from service.usecases.ranking import candidates
 from service.usecases.register_class import Draft, Register
 
 

@@ -20,7 +20,7 @@ from service.registry.records import NewClass, PhotographsMean
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
-from service.usecases.classify import rank
+from service.usecases.ranking import rank
 
 Make = Callable[..., NewClass]
 
