@@ -9,44 +9,23 @@ one of its column.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import photographs
+import running
 
 LOAD = Path(__file__).with_name("load.py")
 PLANS = ((1, 2), (2, 1), (2, 2))  # lanes, threads of each
 CLIENTS = (1, 8, 32)
 
 
-@contextmanager
-def served(bundle: str, lanes: int, threads: int) -> Iterator[int]:
-    """A service in a process of its own: its port."""
-    with tempfile.TemporaryDirectory() as state:
-        words = ["serve", "--port", "0", "--bundle", bundle, "--state-dir", state]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "umzero.cli", *words],
-            env={**os.environ, "UMZERO_LANES": str(lanes), "UMZERO_THREADS": str(threads)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline().rsplit(":", 1)[1])
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def load(port: int, photographs_in: str, clients: int, seconds: float) -> float:
+def load(url: str, photographs_in: str, clients: int, seconds: float) -> float:
     """Requests a second; anything but a 200 is an error."""
+    port = url.rsplit(":", 1)[1]
     words = [port, "--photographs", photographs_in, "--clients", clients, "--seconds", seconds]
     done = subprocess.run(
         [sys.executable, str(LOAD), *map(str, words)], capture_output=True, text=True, check=True
@@ -59,7 +38,7 @@ def load(port: int, photographs_in: str, clients: int, seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", default="weights/birds")
+    parser.add_argument("--bundle", type=Path, default=Path("weights/birds"))
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
@@ -68,9 +47,9 @@ def main() -> None:
         print(photographs.lay_out(Path(folder)))
         for _ in range(given.rounds):
             for lanes, threads in PLANS:
-                with served(given.bundle, lanes, threads) as port:
+                with running.service(given.bundle, lanes=lanes, threads=threads) as url:
                     for clients in CLIENTS:
-                        rate = load(port, folder, clients, given.seconds)
+                        rate = load(url, folder, clients, given.seconds)
                         rates.setdefault((lanes, threads, clients), []).append(rate)
     print("lanes threads  " + "".join(f"{f'{c} clients':>18}" for c in CLIENTS))
     for lanes, threads in PLANS:

@@ -12,52 +12,21 @@ anything was answered 5xx or a change took longer than a second.
 
 import argparse
 import itertools
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import photographs
+import running
 
 LIMIT_S = 1.0
-START_S = 60.0
 GIVE_UP_S = 10.0
-
-
-@contextmanager
-def replica(bundle: Path, database_url: str, state: Path) -> Iterator[str]:
-    """The URL of one that is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "umzero.cli", "serve", "--bundle", str(bundle)]
-    command += ["--port", str(port), "--state-dir", str(state)]
-    environment = {**os.environ, "UMZERO_DATABASE_URL": database_url}
-    with (state / f"{port}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + START_S
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if httpx.get(f"{url}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        else:
-            sys.exit((state / f"{port}.log").read_text(errors="replace"))
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def load(url: str, files: list[bytes], over: threading.Event, counts: list[Counter[int]]) -> None:
@@ -122,7 +91,8 @@ def main() -> None:
         files = photographs.laid_out(pictures)
         database = given.database_url or f"sqlite:///{state}/shared.db"
         urls = [
-            stack.enter_context(replica(given.bundle.resolve(), database, state)) for _ in range(2)
+            stack.enter_context(running.service(given.bundle, database_url=database))
+            for _ in range(2)
         ]
         first = httpx.get(f"{urls[0]}/attributes").json()["attributes"]
         over, counts = threading.Event(), list[Counter[int]]()

@@ -7,16 +7,12 @@ anybody's. Needs Chromium; with Debian's fonts-noto-core the type is that of the
 """
 
 import io
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import running
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -32,29 +28,6 @@ CARDINAL = {
     "Throat color": {"black": 80, "red": 25},
     "Eye color": {"black": 98, "white": 0, "red": 2},
 }
-
-
-@contextmanager
-def service(folder: Path) -> Iterator[str]:
-    """`umzero serve` on a free port, with no classes but the bundle's; yields its URL."""
-    command = [str(Path(sys.executable).parent / "umzero"), "serve"]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UMZERO_")}
-    settings = {
-        "UMZERO_BUNDLE": str(REPOSITORY / "weights" / "birds"),
-        "UMZERO_STATE_DIR": str(folder / "state"),
-        "UMZERO_PORT": "0",
-        "PYTHONPATH": str(REPOSITORY),
-    }
-    process = subprocess.Popen(command, env=kept | settings, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = next((text for text in process.stdout if " at http://" in text), "")
-        if not line:
-            sys.exit("the service did not start")
-        yield line.rsplit(" ", 1)[1].strip()
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def open_page(browser: Browser, url: str, size: dict[str, int], scheme: str) -> Page:
@@ -140,8 +113,7 @@ def main() -> None:
         sys.exit("needs the program chromium")
     OUT.mkdir(exist_ok=True)
     with (
-        tempfile.TemporaryDirectory() as name,
-        service(Path(name)) as url,
+        running.service(REPOSITORY / "weights" / "birds") as url,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
