@@ -6,6 +6,7 @@ meant to have everything must not pass by leaving tests out.
 """
 
 import os
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def birds_bundle() -> Path:
     if not (path / "manifest.json").is_file():
         pytest.fail("weights/birds has no manifest.json: the committed bundle is missing")
     return path
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("needs the program promtool, of Debian's package prometheus")
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

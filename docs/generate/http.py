@@ -13,7 +13,7 @@ from model.runtime.fake import FakeBackend
 from service.app import create_app
 from service.settings import Settings
 
-_BUNDLE = Path(__file__).resolve().parents[2] / "weights" / "birds"
+_BIRDS = Path(__file__).resolve().parents[2] / "weights" / "birds"
 _LONGEST_TEXT = 60  # of an example: base64 tells nobody anything
 _LONGEST_LIST = 2
 
@@ -37,11 +37,11 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def openapi() -> dict[str, Any]:
-    """The document of a service of the birds; the network takes no part in it."""
+def openapi(bundle: Path = _BIRDS) -> dict[str, Any]:
+    """What the service of a bundle says of itself; the network takes no part in it."""
     with tempfile.TemporaryDirectory() as state:
-        backend = FakeBackend.of(bundles.read(_BUNDLE))
-        app = create_app(Settings(bundle=_BUNDLE, state_dir=Path(state)), backend)
+        backend = FakeBackend.of(bundles.read(bundle))
+        app = create_app(Settings(bundle=bundle, state_dir=Path(state)), backend)
         document = app.openapi()
         asyncio.run(app.state.service.stop())
     return document

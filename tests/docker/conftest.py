@@ -196,11 +196,6 @@ def prometheus(
 
 
 @pytest.fixture(scope="session")
-def promtool() -> str:
-    return program("promtool", "prometheus")
-
-
-@pytest.fixture(scope="session")
 def beside_python() -> Callable[[str], str]:
     """A program that a package of the extra `dev` brings."""
 

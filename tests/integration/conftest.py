@@ -1,6 +1,5 @@
 """A server process on a real socket, with the fake backend."""
 
-import asyncio
 import functools
 import json
 import os
@@ -8,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,12 +17,10 @@ import httpx
 import numpy as np
 import pytest
 
-from model import bundle as bundles
+from docs.generate.http import openapi
 from model.bundle import Bundle
-from model.runtime.fake import FakeBackend, draw, write_fake_bundle
+from model.runtime.fake import draw, write_fake_bundle
 from model.sheets import fill
-from service.app import create_app
-from service.settings import Settings
 from tests.integration.conformance import Document
 
 LAUNCHER = Path(__file__).parent / "fake_server.py"
@@ -36,12 +32,7 @@ ADMIN_TOKEN = "of-the-tests"
 @functools.cache
 def document_of(folder: str) -> Document:
     """What the service of a bundle says of itself."""
-    with tempfile.TemporaryDirectory() as state:
-        settings = Settings(bundle=Path(folder), state_dir=Path(state))
-        app = create_app(settings, FakeBackend.of(bundles.read(folder)))
-        document = Document(app.openapi())
-        asyncio.run(app.state.service.stop())
-        return document
+    return Document(openapi(Path(folder)))
 
 
 class Server:

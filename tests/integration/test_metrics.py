@@ -2,7 +2,6 @@ import subprocess
 from collections.abc import Callable
 
 import httpx
-import pytest
 
 
 def test_prometheus_own_linter_finds_nothing(
