@@ -7,7 +7,7 @@ from service.engine.plan import Plan
 from service.metrics import Metrics
 from service.readings import Reading
 
-_OWN = {"le", "quantile"}  # of histograms
+_OWN = {"le"}  # of histograms
 
 
 def page() -> str:
