@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
@@ -169,11 +168,16 @@ def _options(command: Any) -> set[str]:
 def test_data_is_well_formed(block: Block) -> None:
     match block.language:
         case "json":
-            json.loads(block.text)
+            json.loads(block.text, object_pairs_hook=_once_each)
         case "yaml":
             assert yaml.safe_load(block.text)
         case "csv":
             assert len({len(row) for row in csv.reader(io.StringIO(block.text))}) == 1
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len(dict(members)) == len(members), f"a name stands twice in {members}"
+    return dict(members)
 
 
 @pytest.mark.parametrize("block", [b for b in ALL if b.title.endswith(".yml")], ids=str)
@@ -195,7 +199,6 @@ def test_queries_can_be_parsed_and_ask_for_metrics_that_there_are(
     httpx.post(f"{birds_server.url}/classify", content=b"no image")
     exposition = httpx.get(f"{birds_server.url}/metrics").text
     there = set(re.findall(r"^(?:# TYPE )?(umzero_\w+)", exposition, re.M))
-    there.add("umzero_workers")  # of several processes alone; tests/integration/test_workers.py
 
     _check(promtool, "check", "rules", str(file))
     asked = [b for b in ALL if b.language in ("promql", "yaml")]
@@ -203,14 +206,6 @@ def test_queries_can_be_parsed_and_ask_for_metrics_that_there_are(
     assert len(queries) >= 4
     assert named <= there
     assert 'route="/classify"' in exposition
-
-
-@pytest.fixture
-def promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("needs the program promtool, of Debian's package prometheus")
-    return found
 
 
 def _check(*command: str) -> None:
