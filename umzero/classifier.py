@@ -18,8 +18,8 @@ from service.errors import UnknownClass
 from service.registry.prototypes import prototypes_of
 from service.registry.records import ClassRecord, ClassSummary, PhotographsMean, own_record
 from service.registry.table import PrototypeTable
-from service.usecases.ranking import Prediction, rank
 from service.usecases.explain import contributions, heat_of
+from service.usecases.ranking import Prediction, rank
 from umzero.calls import Photograph, Sheet, encoded
 from umzero.results import Explanation
 

@@ -39,7 +39,7 @@ class Outcome:
         return self.registered + self.replaced + self.skipped
 
 
-@dataclass(frozen=True)
+@dataclass
 class Survey:
     """What a look at every line found.
 
@@ -47,13 +47,13 @@ class Survey:
         add: the lines whose classes are new.
         replace: line -> the id of the class whose place it takes.
         conflicts: lines whose class is there already, where that was not to be.
-        skipped: lines whose class is there already and stays.
+        skipped: how many classes are there already and stay.
         problems: lines that can't be used.
     """
 
     add: set[int] = field(default_factory=set)
     replace: dict[int, str] = field(default_factory=dict)
-    skipped: list[int] = field(default_factory=list)
+    skipped: int = 0
     conflicts: list[BadLine] = field(default_factory=list)
     problems: list[BadLine] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ def _decide(
     if old is None:
         found.add.add(row.line)
     elif on_conflict == "skip":
-        found.skipped.append(row.line)
+        found.skipped += 1
     elif on_conflict == "fail":
         what = f"class_id {old.class_id!r}" if by_id else f"name {old.name!r}"
         found.conflicts.append(BadLine(row.line, f"{what} is there already"))

@@ -89,14 +89,13 @@ class Acceptor:
         self._wait()
 
     def close(self) -> None:
-        """Take no more; the listener is closed here, and only here."""
+        """Take no more; the listener is its owner's to close."""
         if self._is_open:
             self._is_open = False
             self._counts.forget(self._slot)
             if self._pause:
                 self._pause.cancel()
             self.loop.remove_reader(self._listener.fileno())
-        self._listener.close()
 
     def note(self) -> int:
         """Tell the others how many connections we have."""

@@ -12,8 +12,7 @@ from service.workers.shares import Share
 class Member:
     """One worker among several."""
 
-    slot: int  # 0 to `workers` - 1; who replaces a worker has its slot
-    workers: int
+    slot: int  # from 0; who replaces a worker has its slot
     share: Share
     folder: Path  # of what all of them write down for each other, and nobody else
 

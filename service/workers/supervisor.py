@@ -206,9 +206,8 @@ class _Supervisor:
     async def _start(self, slot: int) -> Ready:
         """Raises: ConfigurationError"""
         worker = self._spawned(slot)
-        settings = self._settings
-        member = Member(slot, settings.workers, self._shares[slot], self._folder)
-        worker.tell(Assignment(member, settings, self._listener.fileno()))
+        member = Member(slot, self._shares[slot], self._folder)
+        worker.tell(Assignment(member, self._settings, self._listener.fileno()))
         try:
             ready = await worker.answer()
         except ConfigurationError:

@@ -13,7 +13,7 @@ from rich.table import Table
 from umzero.errors import UNREACHABLE, RequestFailed
 
 REFUSED = 1  # the request was refused or failed
-USAGE = 2  # typer's own
+# 2 is typer's own: the command line can't be understood.
 UNAVAILABLE = 3  # no server answers, or it isn't ready
 PARTLY = 4  # some of several things failed
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
@@ -34,9 +34,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value), flush=True)
 
 
-def print_line(*parts: object) -> None:
-    """One line of plain text."""
-    print(*parts, flush=True)
+def print_line(text: str) -> None:
+    """Plain text."""
+    print(text, flush=True)
 
 
 def print_table(

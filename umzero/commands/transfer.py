@@ -56,7 +56,7 @@ def classes_import(
     with connected(url) as client, _opened(file) as opened:
         space = space_of(client.attributes())
         plan = survey(read(opened, space), space, client.classes(), on_conflict)
-        outcome = Outcome(skipped=len(plan.skipped), problems=plan.problems + plan.conflicts)
+        outcome = Outcome(skipped=plan.skipped, problems=plan.problems + plan.conflicts)
         stopped: RequestFailed | KeyboardInterrupt | None = None
         if plan.conflicts:
             outcome.skipped = 0
