@@ -1,7 +1,6 @@
 """The `umzero` command. It mounts the packages' commands, and imports one when it is called."""
 
 import importlib
-import importlib.metadata
 import io
 import os
 import sys
@@ -166,6 +165,8 @@ def _function(command: Command, name: str, wanted: bool) -> Callable[..., None]:
 
 def _print_version(asked: bool) -> None:
     if asked:
+        import importlib.metadata  # noqa: PLC0415 - for this alone
+
         print(importlib.metadata.version("umzero"))
         raise typer.Exit
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +13,7 @@ from umzero.address import DEFAULT_URL
 from umzero.attempts import AT_ONCE, RETRIES, TIMEOUT_S
 from umzero.calls import Call, NewClass, Photograph, Sheet
 from umzero.errors import RequestFailed, unreadable
+from umzero.parallel import in_order
 from umzero.progress import bar
 from umzero.results import (
     Attribute,
@@ -85,12 +85,7 @@ class Client:
             except OSError as error:
                 return unreadable(image, error)
 
-        pool = ThreadPoolExecutor(at_once)
-        try:
-            yield from pool.map(one, images)
-        finally:
-            # Who stops listening does not wait for what was asked.
-            pool.shutdown(wait=False, cancel_futures=True)
+        return in_order(one, images, at_once)
 
     def classify_many(
         self,
@@ -102,8 +97,12 @@ class Client:
         **question: Any,
     ) -> list[Classification | RequestFailed]:
         """`classify_each`, all at once. `progress`: show a bar, on stderr."""
-        found = self.classify_each(images, top_k, at_once=at_once, **question)
-        return list(_counted(found, len(images), progress))
+        answers = []
+        with bar("images", len(images), shown=progress) as advance:
+            for answer in self.classify_each(images, top_k, at_once=at_once, **question):
+                answers.append(answer)
+                advance(1)
+        return answers
 
     def classify_files(
         self,
@@ -217,10 +216,3 @@ class Client:
                 return attempts.result(call, response)
             time.sleep(attempts.wait_s(attempt, response))
         raise AssertionError("the last attempt returns or raises")
-
-
-def _counted(found: Iterator[Result], total: int, shown: bool) -> Iterator[Result]:
-    with bar("images", total, shown=shown) as advance:
-        for item in found:
-            yield item
-            advance(1)

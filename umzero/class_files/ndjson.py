@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, BinaryIO
 
 from model.sheets import AttributeSpace
@@ -11,17 +12,7 @@ from umzero.results import FullClass
 
 _TAKEN = ("name", "attributes", "class_id", "metadata")
 # What `umzero classes show --json` says beside them.
-_PASSED_OVER = {
-    "seen",
-    "origin",
-    "given",
-    "filled",
-    "revision",
-    "created_at",
-    "examples",
-    "warnings",
-    "neighbours",
-}
+_PASSED_OVER = {part.name for part in fields(FullClass)} - {*_TAKEN} | {"neighbours"}
 
 
 def read(file: BinaryIO, _space: AttributeSpace) -> Iterator[Row | BadLine]:

@@ -118,7 +118,7 @@ def classes_export(
 
 def _fetched(client: "Client", wanted: list["RegisteredClass"]) -> Iterator["FullClass | None"]:
     """Each class; None for one that somebody removed meanwhile."""
-    from concurrent.futures import ThreadPoolExecutor
+    from umzero.parallel import in_order
 
     def get(item: "RegisteredClass") -> "FullClass | None":
         try:
@@ -128,11 +128,7 @@ def _fetched(client: "Client", wanted: list["RegisteredClass"]) -> Iterator["Ful
                 return None
             raise
 
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        yield from pool.map(get, wanted)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return in_order(get, wanted, _AT_ONCE)
 
 
 @contextmanager
