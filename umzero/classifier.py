@@ -11,14 +11,14 @@ from model import heatmap, photographs, preprocess
 from model import look as looking
 from model.errors import ConfigError, SheetError
 from model.preprocess import Box
-from model.runtime.base import F64, U8, Backend, Embedded
+from model.runtime.base import U8, Backend, Embedded
 from model.runtime.load import load
 from model.sheets import AttributeSpace, fill
 from service.errors import UnknownClass
 from service.registry.prototypes import prototypes_of
 from service.registry.records import ClassRecord, ClassSummary, PhotographsMean, own_record
 from service.registry.table import PrototypeTable
-from service.usecases.explain import contributions, heat_of
+from service.usecases import explain as explaining
 from service.usecases.ranking import Prediction, rank
 from umzero.calls import Photograph, Sheet, encoded
 from umzero.results import Explanation
@@ -166,20 +166,15 @@ class Classifier:
             ImageError: not an image.
             UnknownClass: no class has this id.
         """
-        embedded = self._embed(_opened(image), box)
-        base, values = self._contributions(embedded, class_id)
-        names, sheet = self._space.names, self._record(class_id).attributes
-        order = np.argsort(-np.abs(values), kind="stable")
-        row = self._table.find(class_id)
-        assert row is not None
+        found = self._explained(self._embed(_opened(image), box), class_id)
         return Explanation(
-            class_id,
-            self._table.at(row).name,
-            base + float(values.sum()),
-            base,
-            {names[i]: float(values[i]) for i in order},
-            {names[i]: float(embedded.attributes[0, i]) for i in order},
-            {names[i]: float(sheet[i]) for i in order},
+            found.class_id,
+            found.name,
+            found.logit,
+            found.base,
+            {item.name: item.contribution for item in found.contributions},
+            {item.name: item.image for item in found.contributions},
+            {item.name: item.sheet for item in found.contributions},
         )
 
     def explain_picture(
@@ -203,8 +198,7 @@ class Classifier:
         photograph = _opened(image)
         embedded = self._embed(photograph, box)
         if attribute is None:
-            _, values = self._contributions(embedded, class_id)
-            heat = heat_of(values, embedded.maps[0], space.tokens)
+            heat = self._explained(embedded, class_id).heat
         else:
             heat = embedded.maps[0, space.tokens[space.index[attribute]]]
         return heatmap.overlay(encoded(photograph), heat, _MAX_PIXELS, box)
@@ -238,15 +232,15 @@ class Classifier:
         mean = photographs.mean_of(self._backend.embed(pixels).embedding)
         return PhotographsMean(mean, self._bundle.sha256)
 
-    def _contributions(self, embedded: Embedded, class_id: str) -> tuple[float, F64]:
-        """The mean sheet's logit, and what each attribute (A,) adds."""
+    def _explained(self, embedded: Embedded, class_id: str) -> explaining.Explanation:
         record = self._record(class_id)
-        return contributions(
-            embedded.embedding[0],
-            record.attributes,
-            self._space.mean,
+        return explaining.explanation(
+            self._bundle.manifest,
             self._made.of_other_sheets(record),
-            self._bundle.manifest.temperature,
+            record,
+            embedded.embedding[0],
+            embedded.attributes[0],
+            embedded.maps[0],
         )
 
     def _embed(self, photograph: bytes | Image.Image, box: Box | None) -> Embedded:

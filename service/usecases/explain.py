@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model import heatmap
+from model.bundle import Manifest
 from model.preprocess import Box
 from model.runtime.base import F32, F64
 from service.engine.generation import Generation
@@ -84,8 +85,9 @@ class Explain:
         explained = [
             await loop.run_in_executor(
                 self._workers,
-                _explanation,
-                generation,
+                explanation,
+                generation.bundle.manifest,
+                generation.registry.prototypes_of(record),
                 record,
                 seen.embedding,
                 seen.attributes,
@@ -178,16 +180,23 @@ def heat_of(values: F64, maps: F32, tokens: Sequence[int]) -> F32:
     return heat
 
 
-def _explanation(
-    generation: Generation, record: ClassRecord, embedding: F32, attributes: F32, maps: F32
+def explanation(
+    manifest: Manifest,
+    prototypes: Prototypes,
+    record: ClassRecord,
+    embedding: F32,
+    attributes: F32,
+    maps: F32,
 ) -> Explanation:
-    manifest, space = generation.bundle.manifest, generation.space
+    """Why a class scored as it did in one look at an image.
+
+    Args:
+        prototypes: of what the class would be with other sheets, as `contributions` takes them.
+        embedding, attributes, maps: (D,), (A,) and (T, h, w), of the look.
+    """
+    space = manifest.attributes
     base, values = contributions(
-        embedding,
-        record.attributes,
-        space.mean,
-        generation.registry.prototypes_of(record),
-        manifest.temperature,
+        embedding, record.attributes, space.mean, prototypes, manifest.temperature
     )
     order = np.argsort(-np.abs(values), kind="stable")
     return Explanation(
