@@ -112,8 +112,8 @@ class Listener:
         given: dict[str, Any] = {"connect_timeout": _CONNECT_S, **_KEEPALIVE, **parameters}
         with psycopg.Connection.connect(*args, autocommit=True, **given) as connection:
             connection.execute(f"LISTEN {self._channel}")
-            self._wake()
+            is_news = True  # what came before it listened
             while not self._closing.is_set():
-                for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
-                    if not self._closing.is_set():
-                        self._wake()
+                if is_news:
+                    self._wake()
+                is_news = any(connection.notifies(timeout=_LISTEN_S, stop_after=1))
