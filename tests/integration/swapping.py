@@ -1,7 +1,6 @@
 """What tests of swaps share: the administrator, and clients that never pause."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,14 +29,6 @@ def kite(class_id: str = "kite") -> dict[str, Any]:
 
 def register(server: Server, class_id: str = "kite") -> None:
     server.client.post("/classes", json=kite(class_id)).raise_for_status()
-
-
-def until(condition: Callable[[], bool], what: str, check: Callable[[], object] = bool) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        check()
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
 
 
 @contextmanager

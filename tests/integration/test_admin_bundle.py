@@ -14,8 +14,9 @@ import pytest
 
 from model.bundle import Bundle
 from model.runtime.fake import FAKE_ATTRIBUTES, write_fake_bundle
+from tests.integration.asking import until
 from tests.integration.conftest import ADMIN_TOKEN, Server
-from tests.integration.swapping import ADMIN, register, swap, until
+from tests.integration.swapping import ADMIN, register, swap
 
 Problem = Callable[..., dict[str, Any]]
 Start = Callable[..., Server]
@@ -248,10 +249,8 @@ def test_several_workers_swap_by_the_signal_and_one_alone_refuses_to(
         assert answer.json()["bundle"] == "second"
 
 
-def test_a_second_swap_is_refused_while_one_goes_on(
-    begin: Start, problem: Problem, images: list[bytes]
-) -> None:
-    server = begin(fake_delay_s="1")  # warming up is one image
+def test_a_second_swap_is_refused_while_one_goes_on(begin: Start, problem: Problem) -> None:
+    server = begin(fake_delay_s="3")  # warming up is one image
     loading = "bundle loading"
 
     with ThreadPoolExecutor(1) as pool:

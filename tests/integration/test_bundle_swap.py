@@ -22,8 +22,9 @@ from model.bundle import Bundle
 from model.preprocess import to_input
 from model.runtime.fake import FakeBackend
 from model.sheets import fill
+from tests.integration.asking import until
 from tests.integration.conftest import ADMIN_TOKEN, Server
-from tests.integration.swapping import CLIENTS, SWAPS, kite, said, swap, until, without_pause
+from tests.integration.swapping import CLIENTS, SWAPS, kite, said, swap, without_pause
 from tests.pictures import quarters
 from tests.twins import KITE
 

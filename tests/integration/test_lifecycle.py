@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.asking import until
+
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
 Start = Callable[..., Any]
 
 KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
 POISON = {"has_breast": ["red", "blue"]}  # a magenta middle: the fake server's backend fails
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
 
 
 def test_a_burst_beyond_the_queue_gets_answers_and_503s_and_nothing_else(

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.databases import Postgres
+from tests.integration.asking import best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
@@ -23,20 +24,6 @@ Start = Callable[..., Any]
 KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
 GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 CLIENTS = 4
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.02)
-
-
-def best(server: Any, image: bytes, **query: Any) -> str:
-    answer = server.client.post("/classify", content=image, params=query)
-    assert answer.status_code == 200, answer.text
-    name: str = answer.json()["predictions"][0]["name"]
-    return name
 
 
 def register(server: Any, name: str, sheet: dict[str, str] = KITE) -> httpx.Response:

@@ -3,7 +3,6 @@
 Every test asks `/classify`, not the list: the list could know what scoring doesn't.
 """
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.databases import Postgres
+from tests.integration.asking import best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
@@ -20,20 +20,6 @@ Start = Callable[..., Any]
 KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
 GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 NEVER = "3600"  # seconds until the next look by itself
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
-
-
-def best(server: Any, image: bytes, **query: Any) -> str:
-    answer = server.client.post("/classify", content=image, params=query)
-    assert answer.status_code == 200, answer.text
-    name: str = answer.json()["predictions"][0]["name"]
-    return name
 
 
 @pytest.fixture

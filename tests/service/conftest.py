@@ -1,6 +1,7 @@
 """Parts of a service on the fake bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from model.bundle import Bundle
 from model.runtime.base import F32
 from model.runtime.fake import write_fake_bundle
 from service.registry.records import NewClass
+from service.registry.sql_store import SqlStore
+from service.registry.store import ClassStore, MemoryStore
+from tests.stores import SPACE
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +33,16 @@ def new_class() -> Callable[..., NewClass]:
         )
 
     return make
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, sqlite_file: Path) -> Iterator[ClassStore]:
+    store: ClassStore
+    if request.param == "memory":
+        store = MemoryStore()
+    elif request.param == "sqlite":
+        store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+    else:
+        store = SqlStore(request.getfixturevalue("postgres").database(), SPACE, 9)
+    yield store
+    store.close()

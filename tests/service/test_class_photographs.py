@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -308,7 +307,7 @@ def test_a_replica_that_follows_has_the_same_prototypes(
 
 
 def test_a_database_keeps_no_photograph_of_a_class_that_is_gone(
-    bundle: Bundle, backend: FakeBackend, database_url: str, new_class: Make, tmp_path: Path
+    bundle: Bundle, backend: FakeBackend, database_url: str, new_class: Make
 ) -> None:
     registry = registry_of(SqlStore(database_url, attribute_space(bundle), 9), bundle, backend)
     item = photographed(new_class("kite"), bundle, backend, 2)

@@ -147,7 +147,7 @@ def test_a_database_of_a_later_version_is_refused(database_url: str, engine: Eng
 
 
 def test_four_processes_that_start_at_once_make_one_schema(
-    database_url: str, engine: Engine, new_class: Make
+    database_url: str, engine: Engine
 ) -> None:
     program = f"""
 import sys

@@ -3,51 +3,25 @@
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from service.errors import (
     ClassExists,
     ConfigurationError,
-    IdempotencyKeyReused,
     NameTaken,
     PreconditionFailed,
-    ServiceError,
     UnknownClass,
 )
-from service.registry.once import AddedBefore, Once
-from service.registry.records import Changes, NewClass, PhotographsMean
+from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
-from service.registry.store import ClassStore, MemoryStore
+from service.registry.store import ClassStore
+from tests.stores import SPACE, at_once, told
 
 Make = Callable[..., NewClass]
-SPACE = "a" * 64
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, sqlite_file: Path) -> Iterator[ClassStore]:
-    store: ClassStore
-    if request.param == "memory":
-        store = MemoryStore()
-    elif request.param == "sqlite":
-        store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
-    else:
-        store = SqlStore(request.getfixturevalue("postgres").database(), SPACE, 9)
-    yield store
-    store.close()
-
-
-def told(changes: Changes) -> tuple[int, list[str], list[str]]:
-    written = sorted(record.summary.class_id for record in changes.written)
-    return changes.revision, written, sorted(changes.removed)
 
 
 def test_what_was_added_is_read_back(store: ClassStore, new_class: Make) -> None:
@@ -173,177 +147,6 @@ def test_of_writers_that_expect_the_same_revision_one_wins(
     assert store.revision() == 2
 
 
-ONCE = Once("key-1", "f" * 64)
-
-
-def test_a_key_adds_once_and_then_recalls_what_was_answered(
-    store: ClassStore, new_class: Make
-) -> None:
-    batch = [photographed(new_class("b")), new_class("a")]
-    assert store.recall(ONCE) is None
-    assert store.add(batch, ONCE) == 1
-    written = {r.summary.class_id: r.summary for r in store.changes_since(0).written}
-    store.remove("b")
-
-    with pytest.raises(AddedBefore) as before:
-        store.add(batch, ONCE)
-
-    for added in (before.value.added, store.recall(ONCE)):
-        assert added is not None
-        assert (list(added.classes), added.revision) == ([written["b"], written["a"]], 1)
-        assert added.again
-    assert told(store.changes_since(1)) == (2, [], ["b"])
-    assert store.add(batch[:1], Once("key-2", ONCE.fingerprint)) == 3
-
-
-def test_a_key_with_another_request_is_refused(store: ClassStore, new_class: Make) -> None:
-    store.add([new_class("a")], ONCE)
-    other = Once(ONCE.key, "0" * 64)
-
-    with pytest.raises(IdempotencyKeyReused):
-        store.recall(other)
-    with pytest.raises(IdempotencyKeyReused):
-        store.add([new_class("b")], other)
-
-    assert store.revision() == 1
-
-
-def test_a_key_of_a_refused_batch_is_free(store: ClassStore, new_class: Make) -> None:
-    store.add([new_class("a")])
-    with pytest.raises(ClassExists):
-        store.add([new_class("b"), new_class("a")], ONCE)
-
-    assert store.recall(ONCE) is None
-    assert store.add([new_class("b")], ONCE) == 2
-
-
-def test_keys_are_forgotten_after_a_day(
-    store: ClassStore, new_class: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.add([new_class("a")], ONCE)
-    store.add([new_class("b")], Once("key-2", "f" * 64))
-    begun = time.time()
-
-    monkeypatch.setattr(time, "time", lambda: begun + 23 * 3600)
-    assert store.recall(ONCE) is not None
-    monkeypatch.setattr(time, "time", lambda: begun + 25 * 3600)
-    assert store.recall(ONCE) is None
-    assert store.add([new_class("c")], Once(ONCE.key, "0" * 64)) == 3
-    assert store.recall(Once(ONCE.key, "0" * 64)) is not None
-    # And not only passed over.
-    if isinstance(store, SqlStore):
-        with store._engine.connect() as connection:
-            rows = connection.execute(text("SELECT idempotency_key FROM umzero_idempotency"))
-            assert list(rows.scalars()) == [ONCE.key]
-    else:
-        assert isinstance(store, MemoryStore)
-        assert list(store._answers) == [ONCE.key]
-
-
-def test_of_writers_with_one_key_one_adds(store: ClassStore, new_class: Make) -> None:
-    results = at_once(6, lambda _: store.add([new_class("a"), new_class("b")], ONCE))
-
-    assert Counter(map(type, results)) == {int: 1, AddedBefore: 5}
-    assert store.revision() == 1
-
-
-def test_keys_outlive_the_store(database_url: str, new_class: Make) -> None:
-    first = SqlStore(database_url, SPACE, 9)
-    first.add([new_class("a")], ONCE)
-    first.close()
-
-    second = SqlStore(database_url, SPACE, 9)
-
-    added = second.recall(ONCE)
-    assert added is not None
-    assert [item.class_id for item in added.classes] == ["a"]
-    second.close()
-
-
-MEAN = PhotographsMean(np.array([0.6, -0.8, 0.1], np.float32), "c" * 64)
-PHOTOGRAPHS = (b"\x89PNG first", b"\x00second\xff", b"third")
-
-
-def photographed(item: NewClass, photographs: tuple[bytes, ...] = PHOTOGRAPHS) -> NewClass:
-    return replace(item, photographs=photographs, mean=MEAN)
-
-
-def examples_of(store: ClassStore, class_id: str) -> tuple[int, list[float] | None, list[bytes]]:
-    """How many a class has by its record, their mean, and what is there of them."""
-    record = store.get(class_id)
-    if record is None:
-        return 0, None, store.photographs(class_id)
-    mean = None if record.mean is None else record.mean.vector.tolist()
-    return record.summary.examples, mean, store.photographs(class_id)
-
-
-def test_photographs_and_their_mean_are_read_back_in_their_order(
-    store: ClassStore, new_class: Make
-) -> None:
-    store.add([new_class("plain"), photographed(new_class("kite"))])
-
-    assert examples_of(store, "kite") == (3, MEAN.vector.tolist(), list(PHOTOGRAPHS))
-    assert examples_of(store, "plain") == (0, None, [])
-    assert examples_of(store, "nobody") == (0, None, [])
-    told_of = {record.summary.class_id: record for record in store.changes_since(0).written}
-    mean = told_of["kite"].mean
-    assert mean is not None
-    assert (mean.vector.dtype, mean.bundle) == (np.float32, "c" * 64)
-    assert (told_of["kite"].summary.examples, told_of["plain"].summary.examples) == (3, 0)
-
-
-def test_photographs_go_with_their_class_and_with_what_replaces_it(
-    store: ClassStore, new_class: Make
-) -> None:
-    store.add([photographed(new_class(class_id)) for class_id in ("a", "b", "c", "d")])
-
-    store.remove("a")
-    store.replace(new_class("b"))
-    store.replace(photographed(new_class("c"), (b"another",)))
-
-    assert examples_of(store, "a") == (0, None, [])
-    assert examples_of(store, "b") == (0, None, [])
-    assert examples_of(store, "c") == (1, MEAN.vector.tolist(), [b"another"])
-    assert examples_of(store, "d") == (3, MEAN.vector.tolist(), list(PHOTOGRAPHS))
-    store.add([new_class("a")])
-    assert examples_of(store, "a") == (0, None, [])
-
-
-def test_a_write_that_is_refused_leaves_the_photographs_alone(
-    store: ClassStore, new_class: Make
-) -> None:
-    store.add([photographed(new_class("a")), new_class("b", name="Kite")])
-
-    with pytest.raises(ClassExists):
-        store.add([photographed(new_class("x")), photographed(new_class("a"), (b"no",))])
-    with pytest.raises(NameTaken):
-        store.replace(photographed(new_class("a", name="Kite"), (b"no",)))
-    with pytest.raises(UnknownClass):
-        store.replace(photographed(new_class("y"), (b"no",)))
-
-    assert examples_of(store, "a") == (3, MEAN.vector.tolist(), list(PHOTOGRAPHS))
-    assert store.photographs("x") == store.photographs("y") == []
-
-
-def test_photographs_outlive_the_store(database_url: str, new_class: Make) -> None:
-    first = SqlStore(database_url, SPACE, 9)
-    first.add([photographed(new_class("a")), photographed(new_class("gone"))])
-    first.remove("gone")
-    first.close()
-
-    second = SqlStore(database_url, SPACE, 9)
-
-    assert examples_of(second, "a") == (3, MEAN.vector.tolist(), list(PHOTOGRAPHS))
-    record = second.get("a")
-    assert record is not None
-    assert record.mean is not None
-    assert record.mean.bundle == "c" * 64
-    with second._engine.connect() as connection:
-        rows = connection.execute(text("SELECT class_id FROM umzero_examples")).scalars()
-        assert list(rows) == ["a"] * 3
-    second.close()
-
-
 def test_a_batch_larger_than_one_statement_is_checked_to_its_end(
     store: ClassStore, new_class: Make
 ) -> None:
@@ -374,21 +177,6 @@ def test_writers_in_several_threads_each_get_a_revision_of_their_own(
 
     assert sorted(revisions) == list(range(1, 21))
     assert store.revision() == 20
-
-
-def at_once(count: int, write: Callable[[int], object]) -> list[object]:
-    """What so many threads get of a write each: its result, or its error."""
-    start = threading.Barrier(count)
-
-    def run(number: int) -> object:
-        start.wait()
-        try:
-            return write(number)
-        except (ServiceError, AddedBefore) as error:
-            return error
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 def test_of_writers_of_one_name_one_wins(store: ClassStore, new_class: Make) -> None:

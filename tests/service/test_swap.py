@@ -224,9 +224,7 @@ def test_a_swap_goes_on_when_its_caller_leaves(twins: tuple[Bundle, Bundle]) -> 
     run(work, twins[0])
 
 
-def test_going_back_wants_the_bundle_that_was_there_and_no_other(
-    twins: tuple[Bundle, Bundle], tmp_path: Path
-) -> None:
+def test_going_back_wants_the_bundle_that_was_there_and_no_other(tmp_path: Path) -> None:
     first, second = write_twins(tmp_path)
 
     async def work(service: Service) -> None:

@@ -1,0 +1,21 @@
+"""Asking a server until it is so."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def until(condition: Callable[[], bool], what: str, check: Callable[[], object] = bool) -> None:
+    """Wait, and see to `check` meanwhile."""
+    end = time.monotonic() + 60
+    while not condition():
+        check()
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.01)
+
+
+def best(server: Any, image: bytes, **query: Any) -> str:
+    answer = server.client.post("/classify", content=image, params=query)
+    assert answer.status_code == 200, answer.text
+    name: str = answer.json()["predictions"][0]["name"]
+    return name

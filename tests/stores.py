@@ -1,0 +1,42 @@
+"""What the tests of the stores share."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from service.errors import (
+    ServiceError,
+)
+from service.registry.once import AddedBefore
+from service.registry.records import Changes, NewClass, PhotographsMean
+
+SPACE = "a" * 64
+MEAN = PhotographsMean(np.array([0.6, -0.8, 0.1], np.float32), "c" * 64)
+PHOTOGRAPHS = (b"\x89PNG first", b"\x00second\xff", b"third")
+
+
+def photographed(item: NewClass, photographs: tuple[bytes, ...] = PHOTOGRAPHS) -> NewClass:
+    return replace(item, photographs=photographs, mean=MEAN)
+
+
+def told(changes: Changes) -> tuple[int, list[str], list[str]]:
+    written = sorted(record.summary.class_id for record in changes.written)
+    return changes.revision, written, sorted(changes.removed)
+
+
+def at_once(count: int, write: Callable[[int], object]) -> list[object]:
+    """What so many threads get of a write each: its result, or its error."""
+    start = threading.Barrier(count)
+
+    def run(number: int) -> object:
+        start.wait()
+        try:
+            return write(number)
+        except (ServiceError, AddedBefore) as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
