@@ -6,17 +6,11 @@ that dies afterwards is replaced, after a longer and longer time if that happens
 """
 
 import asyncio
-import contextlib
 import logging
-import multiprocessing
-import os
 import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Coroutine, Iterable, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +20,9 @@ from service.errors import ConfigurationError
 from service.listening import bound, listen, shown
 from service.settings import Settings
 from service.workers.connections import Counts
-from service.workers.folder import counters_in, reading_in, shared_folder
-from service.workers.member import Assignment, Begin, Failed, Member, Ready
+from service.workers.folder import reading_in, shared_folder
+from service.workers.member import Assignment, Begin, Member, Ready
+from service.workers.process import Worker, spawned
 from service.workers.shares import settings_of_one, shares
 
 log = logging.getLogger(__name__)
@@ -58,63 +53,6 @@ def supervise(settings: Settings, command: Sequence[str] = COMMAND) -> None:
         asyncio.run(_Supervisor(settings, command, listener, folder).run())
 
 
-class _Worker:
-    """A process, and the way to talk with it. Its end is the end of what it says."""
-
-    def __init__(self, slot: int, process: subprocess.Popen[bytes], channel: Connection) -> None:
-        self.slot = slot
-        self.process = process
-        self._since = time.monotonic()
-        self._channel = channel
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._since
-
-    def tell(self, what: Assignment | Begin) -> None:
-        with contextlib.suppress(OSError):  # it is dead already, which its reader finds
-            self._channel.send(what)
-
-    async def answer(self) -> Ready:
-        """Wait until it is ready.
-
-        Raises:
-            ConfigurationError: it failed, or ended.
-        """
-        match await self._heard():
-            case Ready() as ready:
-                return ready
-            case Failed(reason):
-                raise ConfigurationError(reason)
-        code = await self.ended()
-        raise ConfigurationError(
-            f"a worker ended with code {code} before it was ready; the log says why"
-        )
-
-    async def ended(self) -> int:
-        """Wait for its end; returns its exit code, below 0 for a signal."""
-        while await self._heard():
-            pass
-        return await asyncio.to_thread(self.process.wait)
-
-    async def _heard(self) -> Ready | Failed | None:
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(self._channel.fileno(), readable.set)
-        try:
-            await readable.wait()
-        finally:
-            loop.remove_reader(self._channel.fileno())
-        try:
-            told: Ready | Failed = self._channel.recv()
-        except (EOFError, OSError):
-            return None
-        return told
-
-    def close(self) -> None:
-        self._channel.close()
-
-
 class _Supervisor:
     def __init__(
         self, settings: Settings, command: Sequence[str], listener: socket.socket, folder: Path
@@ -127,38 +65,34 @@ class _Supervisor:
         self._shares = shares(settings.workers)
         if settings.workers > (cpus := available_cpus()):
             log.warning("more workers than CPUs", extra={"workers": settings.workers, "cpus": cpus})
-        self._workers: dict[int, _Worker] = {}  # those that live, by slot
-        self._ready: set[int] = set()
-        self._signal = asyncio.Event()
+        self._workers: dict[int, Worker] = {}  # those that live, by slot
 
     async def run(self) -> None:
+        """Raises: ConfigurationError, a worker could not start, or be replaced."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
-        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
-        signalled = asyncio.create_task(self._signal.wait())
         serving = asyncio.create_task(self._serve())
+
+        def end(number: int) -> None:
+            serving.cancel()
+            self._pass_on(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end, number)
+        loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
         try:
-            await asyncio.wait({signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
+            await asyncio.wait({serving})
+            if not serving.cancelled():
                 serving.result()
         finally:
             # What nobody has accepted yet is refused now, not after the drain.
             self._listener.close()
-            for task in (signalled, serving):
-                task.cancel()
-            await asyncio.gather(signalled, serving, return_exceptions=True)
             self._pass_on(signal.SIGTERM)  # also to one that was started since the signal
             await self._all_ended()
 
-    def _end(self, number: int) -> None:
-        self._signal.set()
-        self._pass_on(number)
-
     def _pass_on(self, number: int) -> None:
-        for slot, worker in self._workers.items():
+        for worker in self._workers.values():
             # One that starts would be ended by SIGHUP, and reads what it is about anyway.
-            if number != signal.SIGHUP or slot in self._ready:
+            if number != signal.SIGHUP or worker.is_ready:
                 worker.process.send_signal(number)
 
     async def _serve(self) -> None:
@@ -195,7 +129,7 @@ class _Supervisor:
         try:
             await self._start(slot)
         except ConfigurationError as error:
-            if not self._ready:
+            if not any(worker.is_ready for worker in self._workers.values()):
                 raise
             log.error("worker can't be replaced", extra={"slot": slot, "reason": error.detail})  # noqa: TRY400
             return False
@@ -205,41 +139,21 @@ class _Supervisor:
 
     async def _start(self, slot: int) -> Ready:
         """Raises: ConfigurationError"""
-        worker = self._spawned(slot)
+        worker = spawned(slot, self._command, self._listener, self._folder)
+        self._workers[slot] = worker
         member = Member(slot, self._shares[slot], self._folder)
         worker.tell(Assignment(member, self._settings, self._listener.fileno()))
         try:
-            ready = await worker.answer()
+            return await worker.answer()
         except ConfigurationError:
             await worker.ended()
             self._forget(worker)
             raise
-        self._ready.add(slot)
-        return ready
 
-    def _spawned(self, slot: int) -> _Worker:
-        own, its = multiprocessing.Pipe()
-        with its:
-            process = subprocess.Popen(
-                [*self._command, str(its.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(its.fileno(), self._listener.fileno()),
-                # A terminal's Ctrl-C is for the supervisor; it says it once, as one signal.
-                process_group=0,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-                    "PROMETHEUS_MULTIPROC_DIR": str(counters_in(self._folder)),
-                },
-            )
-        worker = self._workers[slot] = _Worker(slot, process, own)
-        return worker
-
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: Worker) -> None:
         """What it counted stays; what it showed of its state goes."""
         self._counts.forget(worker.slot)
         reading_in(self._folder, worker.slot).unlink(missing_ok=True)
-        self._ready.discard(worker.slot)
         self._workers.pop(worker.slot)
         worker.close()
 

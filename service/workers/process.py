@@ -1,0 +1,101 @@
+"""A worker as its supervisor sees it: a process, and what both say to each other."""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from service.errors import ConfigurationError
+from service.workers.folder import counters_in
+from service.workers.member import Assignment, Begin, Failed, Ready
+
+
+class Worker:
+    """A process, and the way to talk with it. Its end is the end of what it says."""
+
+    def __init__(self, slot: int, process: subprocess.Popen[bytes], channel: Connection) -> None:
+        self.slot = slot
+        self.process = process
+        self.is_ready = False
+        self._since = time.monotonic()
+        self._channel = channel
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._since
+
+    def tell(self, what: Assignment | Begin) -> None:
+        with contextlib.suppress(OSError):  # it is dead already, which its reader finds
+            self._channel.send(what)
+
+    async def answer(self) -> Ready:
+        """Wait until it is ready.
+
+        Raises:
+            ConfigurationError: it failed, or ended.
+        """
+        match await self._heard():
+            case Ready() as ready:
+                self.is_ready = True
+                return ready
+            case Failed(reason):
+                raise ConfigurationError(reason)
+        code = await self.ended()
+        raise ConfigurationError(
+            f"a worker ended with code {code} before it was ready; the log says why"
+        )
+
+    async def ended(self) -> int:
+        """Wait for its end; returns its exit code, below 0 for a signal."""
+        while await self._heard():
+            pass
+        return await asyncio.to_thread(self.process.wait)
+
+    async def _heard(self) -> Ready | Failed | None:
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._channel.fileno(), readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._channel.fileno())
+        try:
+            told: Ready | Failed = self._channel.recv()
+        except (EOFError, OSError):
+            return None
+        return told
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def spawned(slot: int, command: Sequence[str], listener: socket.socket, folder: Path) -> Worker:
+    """A new process, which waits to be told its assignment.
+
+    Args:
+        command: what starts it; it is given the file descriptor of its channel as well.
+        listener: it gets this file descriptor, too.
+        folder: of `shared_folder`.
+    """
+    own, its = multiprocessing.Pipe()
+    with its:
+        process = subprocess.Popen(
+            [*command, str(its.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(its.fileno(), listener.fileno()),
+            # A terminal's Ctrl-C is for the supervisor; it says it once, as one signal.
+            process_group=0,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+                "PROMETHEUS_MULTIPROC_DIR": str(counters_in(folder)),
+            },
+        )
+    return Worker(slot, process, own)
