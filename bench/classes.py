@@ -126,7 +126,10 @@ def measure_registering(few: int, many: int, dim: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
 
         def sqlite(count: int) -> SqlStore:
-            return SqlStore(f"sqlite:///{Path(folder) / str(count)}.db", "0" * 64, ATTRIBUTES)
+            return SqlStore(
+                f"sqlite:///{Path(folder) / str(count)}.db",
+                [f"attribute-{i}" for i in range(ATTRIBUTES)],
+            )
 
         kinds: dict[str, Callable[[int], Callable[[], object]]] = {
             "advance": lambda count: advance_one(count, dim),

@@ -27,7 +27,6 @@ from service.metrics import Metrics
 from service.readings import Reading
 from service.registry.prototypes import prototypes_of
 from service.registry.registry import Registry
-from service.registry.spaces import fingerprint
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.settings import Settings
@@ -153,13 +152,8 @@ def build(
         backend = open_backend(bundle)
     plan, backend = _planned(settings, bundle, backend, cpus)
     _check_fit(bundle, backend)
-    names = bundle.manifest.attributes.names
     classes = store or SqlStore(
-        settings.store_url,
-        attribute_space(bundle),
-        len(names),
-        settings.database_timeout_s,
-        attribute_names=names,
+        settings.store_url, bundle.manifest.attributes.names, settings.database_timeout_s
     )
     metrics = Metrics(member)
     rate = ServiceRate(plan.lanes, metrics)
@@ -230,11 +224,6 @@ def build(
     describe(generations.current)
     metrics.watch(lambda: _reading(service))
     return service
-
-
-def attribute_space(bundle: Bundle) -> str:
-    """A fingerprint of the attributes' names and order."""
-    return fingerprint(bundle.manifest.attributes.names)
 
 
 def _planned(

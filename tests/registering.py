@@ -22,7 +22,7 @@ import numpy as np
 from service.registry.records import NewClass, PhotographsMean
 from service.registry.sql_store import SqlStore
 
-SPACE, ATTRIBUTES = "a" * 64, 9
+NAMES = tuple(f"attribute-{i}" for i in range(9))
 CLASSES = 1000
 CLIENTS = 4
 PHOTOGRAPHED = 0.1
@@ -32,8 +32,8 @@ LONGEST_PAUSE_S = 0.01  # between the last count and the kill: a few commits
 def class_of(class_id: str) -> NewClass:
     """A class that follows from its id, so that half of one can be told; some have photographs."""
     numbers = random.Random(class_id)
-    sheet = np.array([numbers.uniform(0, 100) for _ in range(ATTRIBUTES)])
-    new = NewClass(class_id, f"name of {class_id}", sheet, ATTRIBUTES, 0, {"of": class_id})
+    sheet = np.array([numbers.uniform(0, 100) for _ in range(len(NAMES))])
+    new = NewClass(class_id, f"name of {class_id}", sheet, len(NAMES), 0, {"of": class_id})
     if numbers.random() > PHOTOGRAPHED:
         return new
     mean = PhotographsMean(np.array([numbers.random()], np.float32), "b" * 64)
@@ -50,7 +50,7 @@ def batches(round_number: int, client: int) -> Iterator[list[str]]:
 
 
 def register(url: str, acknowledged: Path, round_number: int) -> None:
-    store = SqlStore(url, SPACE, ATTRIBUTES)
+    store = SqlStore(url, NAMES)
     told = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def work(client: int) -> None:

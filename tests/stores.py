@@ -13,7 +13,8 @@ from service.errors import (
 from service.registry.once import AddedBefore
 from service.registry.records import Changes, NewClass, PhotographsMean
 
-SPACE = "a" * 64
+NAMES = tuple(f"attribute-{i}" for i in range(9))
+OTHERS = NAMES[::-1]
 MEAN = PhotographsMean(np.array([0.6, -0.8, 0.1], np.float32), "c" * 64)
 PHOTOGRAPHS = (b"\x89PNG first", b"\x00second\xff", b"third")
 

@@ -23,7 +23,7 @@ from service.registry.records import (
     PhotographsMean,
 )
 from service.registry.schema import DEFAULT_COLLECTION, classes, examples, registry
-from service.registry.spaces import MIGRATE, difference
+from service.registry.spaces import MIGRATE, difference, fingerprint
 from service.registry.sql_once import keep, recalled
 from service.registry.store import (
     check_expected,
@@ -62,29 +62,18 @@ class SqlStore:
 
     Args:
         url: see `open_database`.
-        attribute_space: the fingerprint of the bundle's attributes. Sheets are rows of numbers:
-            under other attributes they would mean something else, so such a store is refused.
-        attribute_count: A.
+        names: (A,), of the bundle's attributes. Sheets are rows of numbers: under other attributes
+            they would mean something else, so a database that has such ones is refused.
         timeout_s: for a lock, a connection, or one statement; then it is StoreUnavailable.
-        attribute_names: (A,), kept in the database to say what differs from another bundle's.
 
     Raises:
         ConfigurationError: the URL can't be used, the database was written by a later version, or
             its sheets are of other attributes.
     """
 
-    def __init__(
-        self,
-        url: str,
-        attribute_space: str,
-        attribute_count: int,
-        timeout_s: float = TIMEOUT_S,
-        *,
-        attribute_names: Sequence[str] = (),
-    ) -> None:
-        self._attribute_names = attribute_names
-        self._attribute_space = attribute_space
-        self._attribute_count = attribute_count
+    def __init__(self, url: str, names: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
+        self._names = names
+        self._space = fingerprint(names)
         self._engine = open_database(url, timeout_s)
         patient = open_database(url, _MIGRATION_TIMEOUT_S)
         try:
@@ -204,18 +193,18 @@ class SqlStore:
         row = connection.execute(count).one()
         self._check_space(row)
         if row.attribute_space is None:
-            connection.execute(update(registry).values(attribute_space=self._attribute_space))
-        if row.attribute_names is None and self._attribute_names:
-            names = json.dumps(self._attribute_names)
+            connection.execute(update(registry).values(attribute_space=self._space))
+        if row.attribute_names is None:
+            names = json.dumps(self._names)
             connection.execute(update(registry).values(attribute_names=names))
         return int(row.revision)
 
     def _check_space(self, stored: Row[Any]) -> None:
-        if stored.attribute_space in (None, self._attribute_space):
+        if stored.attribute_space in (None, self._space):
             return
         differ = ""
-        if stored.attribute_names and self._attribute_names:
-            found = difference(json.loads(stored.attribute_names), self._attribute_names)
+        if stored.attribute_names:
+            found = difference(json.loads(stored.attribute_names), self._names)
             differ = f": {found}"
         raise ConfigurationError(
             f"the database holds sheets of other attributes than this bundle's{differ}. Start with "
@@ -229,7 +218,7 @@ class SqlStore:
             name=row.name,
             seen=False,
             given=row.given,
-            filled=self._attribute_count - row.given,
+            filled=len(self._names) - row.given,
             revision=row.revision,
             created_at=row.created_at,
             examples=row.examples or 0,

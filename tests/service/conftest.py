@@ -12,7 +12,7 @@ from model.runtime.fake import write_fake_bundle
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
-from tests.stores import SPACE
+from tests.stores import NAMES
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,8 @@ def store(request: pytest.FixtureRequest, sqlite_file: Path) -> Iterator[ClassSt
     if request.param == "memory":
         store = MemoryStore()
     elif request.param == "sqlite":
-        store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+        store = SqlStore(f"sqlite:///{sqlite_file}", NAMES)
     else:
-        store = SqlStore(request.getfixturevalue("postgres").database(), SPACE, 9)
+        store = SqlStore(request.getfixturevalue("postgres").database(), NAMES)
     yield store
     store.close()

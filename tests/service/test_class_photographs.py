@@ -13,7 +13,6 @@ from model.photographs import encoded, mean_of
 from model.preprocess import to_input
 from model.runtime.base import F32, U8, Embedded
 from model.runtime.fake import FakeBackend, draw, write_fake_bundle
-from service.bootstrap import attribute_space
 from service.registry.prototypes import prototypes_of
 from service.registry.records import NewClass, PhotographsMean
 from service.registry.registry import Registry
@@ -63,7 +62,7 @@ def store(
     opened: ClassStore = (
         MemoryStore()
         if request.param == "memory"
-        else SqlStore(database_url, attribute_space(bundle), 9)
+        else SqlStore(database_url, bundle.manifest.attributes.names)
     )
     yield opened
     opened.close()
@@ -288,7 +287,7 @@ def test_a_replica_that_follows_has_the_same_prototypes(
 ) -> None:
     networks = [FakeBackend.of(bundle) for _ in range(2)]
     first, second = (
-        registry_of(SqlStore(database_url, attribute_space(bundle), 9), bundle, network)
+        registry_of(SqlStore(database_url, bundle.manifest.attributes.names), bundle, network)
         for network in networks
     )
     first.register([photographed(new_class("a"), bundle, networks[0], 2), new_class("b")])
@@ -309,13 +308,15 @@ def test_a_replica_that_follows_has_the_same_prototypes(
 def test_a_database_keeps_no_photograph_of_a_class_that_is_gone(
     bundle: Bundle, backend: FakeBackend, database_url: str, new_class: Make
 ) -> None:
-    registry = registry_of(SqlStore(database_url, attribute_space(bundle), 9), bundle, backend)
+    registry = registry_of(
+        SqlStore(database_url, bundle.manifest.attributes.names), bundle, backend
+    )
     item = photographed(new_class("kite"), bundle, backend, 2)
     registry.register([item])
     registry.remove("kite")
     registry.register([new_class("kite")])
 
-    again = registry_of(SqlStore(database_url, attribute_space(bundle), 9), bundle, backend)
+    again = registry_of(SqlStore(database_url, bundle.manifest.attributes.names), bundle, backend)
 
     by_sheet = backend.prototypes(item.attributes[None].astype(np.float32))[0]
     for one in (registry, again):

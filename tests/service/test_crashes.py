@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from service.registry.sql_store import SqlStore
-from tests.registering import ATTRIBUTES, SPACE, class_of
+from tests.registering import NAMES, class_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLS = 20
@@ -33,7 +33,7 @@ def test_no_acknowledged_class_is_lost_and_none_is_there_by_half(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [-9] * KILLS, f"seed {seed}: {done.stderr}"
 
-    store = SqlStore(database_url, SPACE, ATTRIBUTES)
+    store = SqlStore(database_url, NAMES)
     changes = store.changes_since(0)
     found = {record.summary.class_id: record for record in changes.written}
     promised = acknowledged.read_text().split()

@@ -17,15 +17,15 @@ from service.registry import sql_store
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from tests.databases import Postgres
+from tests.stores import NAMES
 
 Make = Callable[..., NewClass]
-SPACE = "a" * 64
 LONG_S = 60  # far beyond every limit here, far below "for ever"
 
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[SqlStore]:
-    store = SqlStore(database_url, SPACE, 9, timeout_s=0.3)
+    store = SqlStore(database_url, NAMES, timeout_s=0.3)
     yield store
     store.close()
 
@@ -74,7 +74,7 @@ def test_writers_do_not_wait_for_a_lock_for_ever_and_readers_not_at_all(
 def test_a_full_sqlite_file_takes_no_more_until_there_is_room(
     sqlite_file: Path, new_class: Make
 ) -> None:
-    store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+    store = SqlStore(f"sqlite:///{sqlite_file}", NAMES)
     with store._engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 3}")
@@ -94,7 +94,7 @@ def test_a_full_sqlite_file_takes_no_more_until_there_is_room(
 def test_a_server_that_hangs_is_given_up_and_found_again(
     own_postgres: Postgres, new_class: Make
 ) -> None:
-    store = SqlStore(own_postgres.database(), SPACE, 9, timeout_s=0.3)
+    store = SqlStore(own_postgres.database(), NAMES, timeout_s=0.3)
     store.add([new_class("a")])
     own_postgres.pause()
     started = time.monotonic()
@@ -115,7 +115,7 @@ def test_a_server_that_hangs_is_given_up_and_found_again(
 def test_a_server_that_was_started_again_is_found_by_the_first_call(
     own_postgres: Postgres, new_class: Make
 ) -> None:
-    store = SqlStore(own_postgres.database(), SPACE, 9)
+    store = SqlStore(own_postgres.database(), NAMES)
     store.add([new_class("a")])
     own_postgres.stop()
     with pytest.raises(StoreUnavailable):
@@ -132,7 +132,7 @@ def test_a_load_may_take_longer_than_one_statement(
 ) -> None:
     monkeypatch.setattr(sql_store, "_ROWS_AT_ONCE", 20)
     url = postgres.database()
-    store = SqlStore(url, SPACE, 9, timeout_s=0.4)
+    store = SqlStore(url, NAMES, timeout_s=0.4)
     store.add([new_class(f"c{number}") for number in range(400)])
     with psycopg.connect(url) as connection:
         connection.execute("ALTER TABLE umzero_classes RENAME TO quick")
@@ -152,7 +152,7 @@ def test_a_server_that_forgets_on_a_crash_is_told_not_to(postgres: Postgres) -> 
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER ROLE umzero SET synchronous_commit = off")
         assert _setting(url, "synchronous_commit") == "off"
-        store = SqlStore(url, SPACE, 9)
+        store = SqlStore(url, NAMES)
         with store._engine.connect() as found:
             assert found.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
             assert found.exec_driver_sql("SHOW transaction_isolation").scalar_one() == (
@@ -172,7 +172,7 @@ def test_whoever_listens_is_woken_by_every_commit_until_he_stops(
     postgres: Postgres, new_class: Make
 ) -> None:
     url = postgres.database()
-    heard, writer = SqlStore(url, SPACE, 9), SqlStore(url, SPACE, 9)
+    heard, writer = SqlStore(url, NAMES), SqlStore(url, NAMES)
     woken = threading.Event()
     stop = heard.listen(woken.set)
     assert woken.wait(LONG_S)  # it listens
@@ -198,7 +198,7 @@ def test_whoever_listens_is_woken_by_every_commit_until_he_stops(
 
 
 def test_commits_to_sqlite_survive_power_cuts(sqlite_file: Path) -> None:
-    store = SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+    store = SqlStore(f"sqlite:///{sqlite_file}", NAMES)
     with store._engine.connect() as connection:
         cursor = connection.connection.cursor()
         assert cursor.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -224,7 +224,7 @@ def test_commits_to_sqlite_survive_power_cuts(sqlite_file: Path) -> None:
 )
 def test_a_url_that_can_not_be_used_is_told(url: str, told: str) -> None:
     with pytest.raises(ServiceError, match=told) as refused:
-        SqlStore(url, SPACE, 9)
+        SqlStore(url, NAMES)
     assert "hidden" not in refused.value.detail
 
 
@@ -233,7 +233,7 @@ def test_without_psycopg_it_is_told_how_to_install_it() -> None:
 import sys
 sys.modules["psycopg"] = None
 from service.registry.sql_store import SqlStore
-SqlStore("postgresql://x/y", "a", 9)
+SqlStore("postgresql://x/y", ["a"])
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -246,4 +246,4 @@ def test_a_file_that_is_no_database_is_told(sqlite_file: Path) -> None:
     sqlite_file.write_bytes(b"something else entirely" * 100)
 
     with pytest.raises(ConfigurationError, match="can't be used"):
-        SqlStore(f"sqlite:///{sqlite_file}", SPACE, 9)
+        SqlStore(f"sqlite:///{sqlite_file}", NAMES)

@@ -17,10 +17,11 @@ from service.registry import migration
 from service.registry.database import open_database
 from service.registry.records import NewClass
 from service.registry.schema import metadata
+from service.registry.spaces import fingerprint
 from service.registry.sql_store import SqlStore
+from tests.stores import NAMES
 
 Make = Callable[..., NewClass]
-SPACE = "a" * 64
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # What version 1 of the service executed, before there were migrations.
@@ -79,7 +80,7 @@ def versions(engine: Engine) -> tuple[str, int]:
 def test_the_newest_migration_leaves_the_tables_that_the_store_reads(
     database_url: str, engine: Engine
 ) -> None:
-    SqlStore(database_url, SPACE, 9).close()
+    SqlStore(database_url, NAMES).close()
 
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -92,10 +93,15 @@ def test_a_database_of_version_1_keeps_its_classes(
 ) -> None:
     sheet = np.linspace(0, 100, 9)
     blob = "BLOB" if engine.dialect.name == "sqlite" else "BYTEA"
-    execute(engine, VERSION_1.format(blob=blob), space=SPACE, sheet=sheet.astype("<f8").tobytes())
+    execute(
+        engine,
+        VERSION_1.format(blob=blob),
+        space=fingerprint(NAMES),
+        sheet=sheet.astype("<f8").tobytes(),
+    )
 
     for _ in range(2):  # the second one finds it ready
-        store = SqlStore(database_url, SPACE, 9)
+        store = SqlStore(database_url, NAMES)
         changes = store.changes_since(0)
         assert (changes.revision, changes.removed) == (3, ["gone"])
         (kite,) = changes.written
@@ -107,7 +113,7 @@ def test_a_database_of_version_1_keeps_its_classes(
         store.close()
 
     assert versions(engine)[1] > 1
-    store = SqlStore(database_url, SPACE, 9)
+    store = SqlStore(database_url, NAMES)
     assert store.add([new_class("gone")]) == 4
     store.close()
 
@@ -117,7 +123,7 @@ def test_a_database_whose_making_was_cut_short_is_completed(
 ) -> None:
     execute(engine, VERSION_1[: VERSION_1.index("CREATE TABLE umzero_classes")])
 
-    store = SqlStore(database_url, SPACE, 9)
+    store = SqlStore(database_url, NAMES)
 
     assert store.add([new_class("a")]) == 1
     store.close()
@@ -132,18 +138,18 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     with monkeypatch.context() as patched:
         patched.setattr(migration, "update", fails)
         with pytest.raises(RuntimeError, match="last step"):
-            SqlStore(database_url, SPACE, 9)
+            SqlStore(database_url, NAMES)
     assert inspect(engine).get_table_names() == []
 
-    SqlStore(database_url, SPACE, 9).close()
+    SqlStore(database_url, NAMES).close()
 
 
 def test_a_database_of_a_later_version_is_refused(database_url: str, engine: Engine) -> None:
-    SqlStore(database_url, SPACE, 9).close()
+    SqlStore(database_url, NAMES).close()
     execute(engine, "UPDATE umzero_registry SET schema_version = 99")
 
     with pytest.raises(ConfigurationError, match="version 99"):
-        SqlStore(database_url, SPACE, 9)
+        SqlStore(database_url, NAMES)
 
 
 def test_four_processes_that_start_at_once_make_one_schema(
@@ -154,7 +160,7 @@ import sys
 from service.registry.sql_store import SqlStore
 print("here", flush=True)
 sys.stdin.readline()
-store = SqlStore({database_url!r}, {SPACE!r}, 9)
+store = SqlStore({database_url!r}, {NAMES!r})
 print(store.revision(), flush=True)
 """
     processes = [

@@ -19,6 +19,7 @@ from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import MemoryStore
 from service.registry.table import PrototypeTable
+from tests.stores import OTHERS
 
 Make = Callable[..., NewClass]
 
@@ -148,8 +149,7 @@ def test_two_registries_on_one_database_follow_each_other(
     bundle: Bundle, backend: FakeBackend, database_url: str, new_class: Make
 ) -> None:
     first, second = (
-        registry_of(SqlStore(database_url, "a" * 64, 9), bundle, backend.prototypes)
-        for _ in range(2)
+        registry_of(SqlStore(database_url, OTHERS), bundle, backend.prototypes) for _ in range(2)
     )
     first.register([new_class("a"), new_class("b")])
     second.refresh()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from model.bundle import Bundle
 from model.runtime.fake import FAKE_ATTRIBUTES, FakeBackend, write_fake_bundle
@@ -75,16 +75,16 @@ def test_a_database_of_an_earlier_version_learns_the_names_with_its_next_write(
     bundle: Bundle, database_url: str, new_class: Callable[..., NewClass]
 ) -> None:
     names = bundle.manifest.attributes.names
-    old = SqlStore(database_url, "a" * 64, 9)
+    old = SqlStore(database_url, names)
     old.add([new_class("before")])
     old.close()
     engine = open_database(database_url, 5)
-    with engine.connect() as connection:
-        assert connection.execute(select(registry.c.attribute_names)).scalar_one() is None
+    with engine.begin() as connection:
+        connection.execute(update(registry).values(attribute_names=None))
 
-    store = SqlStore(database_url, "a" * 64, 9, attribute_names=names)
+    store = SqlStore(database_url, names)
     with pytest.raises(ConfigurationError, match=r"this bundle's\. Start"):
-        SqlStore(database_url, "b" * 64, 9, attribute_names=names)  # nobody knows yet which
+        SqlStore(database_url, names[1:])  # nobody knows yet which
     assert store.add([new_class("after")]) == 2
     store.close()
 
@@ -93,4 +93,4 @@ def test_a_database_of_an_earlier_version_learns_the_names_with_its_next_write(
     engine.dispose()
     assert json.loads(kept) == list(names)
     with pytest.raises(ConfigurationError, match="1 missing"):
-        SqlStore(database_url, "b" * 64, 8, attribute_names=names[1:])
+        SqlStore(database_url, names[1:])

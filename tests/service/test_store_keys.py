@@ -15,7 +15,7 @@ from service.registry.once import AddedBefore, Once
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore, MemoryStore
-from tests.stores import SPACE, at_once, photographed, told
+from tests.stores import NAMES, at_once, photographed, told
 
 Make = Callable[..., NewClass]
 ONCE = Once("key-1", "f" * 64)
@@ -93,11 +93,11 @@ def test_of_writers_with_one_key_one_adds(store: ClassStore, new_class: Make) ->
 
 
 def test_keys_outlive_the_store(database_url: str, new_class: Make) -> None:
-    first = SqlStore(database_url, SPACE, 9)
+    first = SqlStore(database_url, NAMES)
     first.add([new_class("a")], ONCE)
     first.close()
 
-    second = SqlStore(database_url, SPACE, 9)
+    second = SqlStore(database_url, NAMES)
 
     added = second.recall(ONCE)
     assert added is not None

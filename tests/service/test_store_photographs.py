@@ -14,7 +14,7 @@ from service.errors import (
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
-from tests.stores import MEAN, PHOTOGRAPHS, SPACE, photographed
+from tests.stores import MEAN, NAMES, PHOTOGRAPHS, photographed
 
 Make = Callable[..., NewClass]
 
@@ -77,12 +77,12 @@ def test_a_write_that_is_refused_leaves_the_photographs_alone(
 
 
 def test_photographs_outlive_the_store(database_url: str, new_class: Make) -> None:
-    first = SqlStore(database_url, SPACE, 9)
+    first = SqlStore(database_url, NAMES)
     first.add([photographed(new_class("a")), photographed(new_class("gone"))])
     first.remove("gone")
     first.close()
 
-    second = SqlStore(database_url, SPACE, 9)
+    second = SqlStore(database_url, NAMES)
 
     assert examples_of(second, "a") == (3, MEAN.vector.tolist(), list(PHOTOGRAPHS))
     record = second.get("a")

@@ -19,7 +19,7 @@ from service.errors import (
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
-from tests.stores import SPACE, at_once, told
+from tests.stores import NAMES, OTHERS, at_once, told
 
 Make = Callable[..., NewClass]
 
@@ -189,7 +189,7 @@ def test_of_writers_of_one_name_one_wins(store: ClassStore, new_class: Make) -> 
 def test_of_writers_of_one_id_one_wins_in_one_process_and_in_several(
     database_url: str, new_class: Make
 ) -> None:
-    stores = [SqlStore(database_url, SPACE, 9) for _ in range(3)]
+    stores = [SqlStore(database_url, NAMES) for _ in range(3)]
 
     for round_number in range(5):
         class_id = f"c{round_number}"
@@ -206,8 +206,8 @@ def test_of_writers_of_one_id_one_wins_in_one_process_and_in_several(
 
 
 def test_a_follower_of_many_writers_misses_no_revision(database_url: str, new_class: Make) -> None:
-    writers = [SqlStore(database_url, SPACE, 9) for _ in range(2)]
-    follower = SqlStore(database_url, SPACE, 9)
+    writers = [SqlStore(database_url, NAMES) for _ in range(2)]
+    follower = SqlStore(database_url, NAMES)
 
     def write(number: int) -> None:
         for step in range(25):
@@ -234,11 +234,11 @@ def test_a_follower_of_many_writers_misses_no_revision(database_url: str, new_cl
 
 
 def test_classes_outlive_the_store(database_url: str, new_class: Make) -> None:
-    first = SqlStore(database_url, SPACE, 9)
+    first = SqlStore(database_url, NAMES)
     first.add([new_class("a")])
     first.close()
 
-    second = SqlStore(database_url, SPACE, 9)
+    second = SqlStore(database_url, NAMES)
 
     assert told(second.changes_since(0)) == (1, ["a"], [])
     second.close()
@@ -253,7 +253,7 @@ import numpy as np
 from sqlalchemy import Connection
 from service.registry import sql_store
 from service.registry.records import NewClass
-store = sql_store.SqlStore({database_url!r}, {SPACE!r}, 9)
+store = sql_store.SqlStore({database_url!r}, {NAMES!r})
 store.add([NewClass("kept", "kept", np.zeros(9, np.float32), 9, 0)])
 real = sql_store._columns
 def dies(item, revision):
@@ -266,7 +266,7 @@ store.add([NewClass(n, n, np.zeros(9, np.float32), 9, 0) for n in ("lost", "last
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == -9, done.stderr
 
-    store = SqlStore(database_url, SPACE, 9)
+    store = SqlStore(database_url, NAMES)
 
     assert told(store.changes_since(0)) == (1, ["kept"], [])
     assert store.add([new_class("lost")]) == 2
@@ -276,14 +276,14 @@ store.add([NewClass(n, n, np.zeros(9, np.float32), 9, 0) for n in ("lost", "last
 def test_sheets_of_other_attributes_are_refused_once_there_are_any(
     database_url: str, new_class: Make
 ) -> None:
-    first = SqlStore(database_url, SPACE, 9)
-    late = SqlStore(database_url, "b" * 64, 9)  # nothing is stored yet: anyone may begin
+    first = SqlStore(database_url, NAMES)
+    late = SqlStore(database_url, OTHERS)  # nothing is stored yet: anyone may begin
     first.add([new_class("a")])
 
     with pytest.raises(ConfigurationError, match="other attributes"):
         late.add([new_class("b")])
     with pytest.raises(ConfigurationError, match="other attributes"):
-        SqlStore(database_url, "b" * 64, 9)
+        SqlStore(database_url, OTHERS)
 
     assert told(first.changes_since(0)) == (1, ["a"], [])
     first.close()
