@@ -58,7 +58,7 @@ export async function call(path, options = {}) {
     } else if (response.ok) {
       return accept === "application/json" ? response.json() : response.blob();
     } else {
-      const body = await response.json().catch(() => ({})); // a proxy's page, say
+      const body = (await response.json().catch(() => null)) ?? {}; // a proxy's page, say
       const wait = waitOf(response, body);
       if (!patient || !wait || ++busy === BUSY_TRIES) throw problem(response.status, body);
       await pause(wait * 1000, request.signal);
@@ -79,7 +79,7 @@ export function register(content) {
   return call("classes", { method: "POST", headers, body, patient: true });
 }
 
-// 128 random bits; crypto.randomUUID is for pages of https alone.
+// 128 random bits; crypto.randomUUID is for pages of https or of this machine alone.
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
