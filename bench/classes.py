@@ -24,11 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from model.runtime.base import F32
+from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import Prototypes
-from service.registry.records import ClassSummary, NewClass
+from service.registry.records import DEFAULT_COLLECTION, ClassSummary, NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
-from service.registry.store import ClassStore, MemoryStore
+from service.registry.store import ClassStore
 from service.registry.table import PrototypeTable
 from service.usecases.ranking import Scope, candidates, rank
 
@@ -106,7 +107,8 @@ def register_one(store: ClassStore, count: int, dim: int) -> Callable[[], object
         store.add([new(number) for number in range(start, min(count, start + 10_000))])
     registry.load()
     following = iter(range(count, 2 * count))
-    return lambda: registry.register([new(next(following))])
+    classes = registry.collection(DEFAULT_COLLECTION)
+    return lambda: classes.register([new(next(following))])
 
 
 def advance_one(count: int, dim: int) -> Callable[[], object]:

@@ -22,6 +22,7 @@ from service.http.routes import (
     oip,
     playground,
     preview,
+    transfer,
 )
 from service.settings import Settings
 from service.workers.member import Member
@@ -90,6 +91,7 @@ def create_app(
         describe,
         preview,
         classes,
+        transfer,
         attributes,
         admin,
         health,

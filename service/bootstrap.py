@@ -33,6 +33,7 @@ from service.settings import Settings
 from service.usecases.classify import Classify
 from service.usecases.explain import Explain
 from service.usecases.gathering import IMAGES_AT_ONCE
+from service.usecases.import_classes import Import
 from service.usecases.preview import Previews
 from service.usecases.register_class import Register
 from service.usecases.swap_bundle import SwapBundle
@@ -62,6 +63,7 @@ class Service:
     explain: Explain
     previews: Previews
     register: Register
+    importing: Import
     generations: Generations
     swap: SwapBundle
     plan: Plan
@@ -210,6 +212,7 @@ def build(
         explain=Explain(workers),
         previews=Previews(workers, register, classify),
         register=register,
+        importing=Import(workers, settings.max_image_bytes),
         generations=generations,
         swap=SwapBundle(
             generations,
@@ -264,15 +267,13 @@ def _check_fit(bundle: Bundle, backend: Backend) -> None:
 
 
 def _reading(service: Service) -> Reading:
-    registry = service.generation.registry
-    table = registry.table
-    own = int(table.is_seen.sum())
+    tables = service.generation.registry.tables
     return Reading(
         ready=service.state == "ready",
         queue_depth=service.permits.taken,
         queue_capacity=service.settings.queue_capacity,
         plan=service.plan,
-        own_classes=own,
-        registered_classes=len(table) - own,
-        revision=table.revision,
+        own_classes=tables.own_count,
+        registered_classes=sum(tables.registered_counts().values()),
+        revision=tables.revision,
     )

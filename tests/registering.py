@@ -55,7 +55,7 @@ def register(url: str, acknowledged: Path, round_number: int) -> None:
 
     def work(client: int) -> None:
         for ids in batches(round_number, client):
-            store.add([class_of(class_id) for class_id in ids])
+            store.add("default", [class_of(class_id) for class_id in ids])
             os.write(told, (" ".join(ids) + "\n").encode())
 
     threads = [threading.Thread(target=work, args=(client,)) for client in range(CLIENTS)]

@@ -24,8 +24,8 @@ def photographed(item: NewClass, photographs: tuple[bytes, ...] = PHOTOGRAPHS) -
 
 
 def told(changes: Changes) -> tuple[int, list[str], list[str]]:
-    written = sorted(record.summary.class_id for record in changes.written)
-    return changes.revision, written, sorted(changes.removed)
+    written = sorted(record.summary.class_id for record in changes.written.values())
+    return changes.revision, written, sorted(class_id for _, class_id in changes.removed)
 
 
 def at_once(count: int, write: Callable[[int], object]) -> list[object]:

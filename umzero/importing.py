@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from model.sheets import AttributeSpace
 from service.errors import SheetRefused
-from service.usecases.register_class import Draft, checked
+from service.usecases.checking import Draft, checked
 from umzero.calls import NewClass
 from umzero.class_files.rows import BadLine, Row
 from umzero.client import Client

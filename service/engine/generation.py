@@ -9,6 +9,7 @@ from model.bundle import Bundle
 from model.runtime.base import Backend
 from model.sheets import AttributeSpace
 from service.engine.inference import Inference
+from service.registry.collection import Collection
 from service.registry.registry import Registry
 
 
@@ -27,6 +28,10 @@ class Generation:
     @property
     def space(self) -> AttributeSpace:
         return self.bundle.manifest.attributes
+
+    def collection(self, name: str) -> Collection:
+        """The classes of one collection."""
+        return self.registry.collection(name)
 
     async def warm_up(self) -> None:
         """Run the backend once through every part, and load the classes."""

@@ -16,6 +16,7 @@ from service.bootstrap import Service
 from service.errors import ClientGone, DeadlinePassed, RequestError
 from service.http import bodies
 from service.http.images import Images, images_in
+from service.registry.records import CLASS_ID, DEFAULT_COLLECTION
 from service.settings import Settings
 from service.usecases.classify import Question
 from service.usecases.ranking import Scope
@@ -46,7 +47,17 @@ async def image_box(
     return None if box is None else _box(box)
 
 
+CollectionQuery = Annotated[
+    str,
+    Query(
+        pattern=f"^{CLASS_ID.pattern}$",
+        description="whose classes are meant: those registered in it, and the bundle's own",
+    ),
+]
+
+
 async def _question(
+    collection: CollectionQuery = DEFAULT_COLLECTION,
     top_k: Annotated[int, Query(ge=1, description="predictions, at most")] = 5,
     classes: Annotated[
         str | None, Query(description="candidate ids, separated by commas; all when absent")
@@ -81,6 +92,7 @@ async def _question(
     ] = 1,
 ) -> Question:
     return Question(
+        collection=collection,
         top_k=top_k,
         class_ids=None if classes is None else listed(classes),
         scope=scope,

@@ -11,7 +11,7 @@ from service.errors import RequestError
 from service.http.bodies import json_object
 from service.http.images import base64_image
 from service.http.schemas import invalid_body, parsed
-from service.usecases.register_class import Draft
+from service.usecases.checking import Draft
 
 MAX_CLASSES = 10_000
 

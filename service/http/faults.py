@@ -78,6 +78,12 @@ JSON_BODY = (
     Fault(422, "duplicate_key", "A key comes twice in an object."),
     Fault(415, "unsupported_media_type", "The body's `Content-Type` isn't one of those listed."),
 )
+# Of a body of lines; what is wrong with a line is in the answer.
+LINES = (
+    *BODY,
+    VALIDATION,
+    Fault(415, "unsupported_media_type", "The body's `Content-Type` isn't NDJSON's."),
+)
 _TOO_MANY = Fault(422, "too_many_images", "More images than a request may have.")
 # Of images, however they come.
 _IMAGES = (

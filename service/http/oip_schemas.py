@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.registry.records import CLASS_ID, DEFAULT_COLLECTION
+
 Value = str | float | bool
 Parameters = Annotated[dict[str, Value], Field(description="names and simple values")]
 Shape = Annotated[list[int], Field(description="-1 stands for any number")]
@@ -70,6 +72,11 @@ class InferenceParameters(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     top_k: int = Field(default=5, ge=1, description="classes for each image, at most")
+    collection: str = Field(
+        default=DEFAULT_COLLECTION,
+        pattern=f"^{CLASS_ID.pattern}$",
+        description="whose classes are meant, as in `POST /classify`",
+    )
     binary_data_output: bool = Field(
         default=False, description="every output as bytes after the JSON"
     )

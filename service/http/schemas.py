@@ -58,6 +58,16 @@ class BundleSwapped(ServedBundle):
     seconds: float
 
 
+class CollectionSize(BaseModel):
+    collection: str
+    classes: int  # registered in it
+
+
+class CollectionList(BaseModel):
+    collections: list[CollectionSize]
+    revision: int
+
+
 class Status(BaseModel):
     status: Literal["alive", "ready"]
 
@@ -234,6 +244,21 @@ class Problem(BaseModel):
     code: str
     errors: list[FieldError] | None = None
     index: int | None = None
+
+
+class ImportProblem(BaseModel):
+    line: int  # from 1
+    problem: Problem
+
+
+class Imported(BaseModel):
+    """`skipped` were there already; `problems` are the first ones."""
+
+    registered: int
+    skipped: int
+    failed: int
+    problems: list[ImportProblem]
+    revision: int
 
 
 class ProblemResult(BaseModel):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model.runtime.base import U8
 from service.errors import RequestError
+from service.registry.records import CLASS_ID, DEFAULT_COLLECTION
 
 INPUT = "image"
 DEFAULT_OUTPUTS = ("class_ids", "class_names", "probabilities")
@@ -43,6 +44,7 @@ class Request:
     images: Sequence[bytes | U8]
     outputs: Sequence[Output]
     top_k: int
+    collection: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,7 @@ def parse(body: bytes, header_length: str | None, max_images: int) -> Request:
         images=images,
         outputs=_outputs(content, parameters.get("binary_data_output") is True),
         top_k=_top_k(parameters.get("top_k", 5)),
+        collection=_collection(parameters.get("collection", DEFAULT_COLLECTION)),
     )
 
 
@@ -132,6 +135,13 @@ def _outputs(content: Mapping[str, Any], binary: bool) -> list[Output]:
         wanted = _object(item, "parameters").get("binary_data", binary)
         found.append(Output(name, wanted is True))
     return found
+
+
+def _collection(value: Any) -> str:
+    if not isinstance(value, str) or not CLASS_ID.fullmatch(value):
+        expected = "1 to 100 characters of A-Z a-z 0-9 . _ -"
+        raise _refused("validation", f"the parameter collection is {expected}")
+    return value
 
 
 def _top_k(value: Any) -> int:

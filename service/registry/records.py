@@ -11,6 +11,9 @@ from model.bundle import BundleClass
 from model.runtime.base import F32, F64
 
 CLASS_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+DEFAULT_COLLECTION = "default"
+
+Key = tuple[str, str]  # a collection, and a class's id in it
 
 # The revisions of a class that a write may take the place of; None: any.
 Expected = frozenset[int] | None
@@ -87,5 +90,5 @@ class Changes:
     """What happened between two revisions: exactly the state at `revision`, for what it names."""
 
     revision: int
-    written: Sequence[ClassRecord] = ()
-    removed: Sequence[str] = ()
+    written: Mapping[Key, ClassRecord] = field(default_factory=dict)
+    removed: Sequence[Key] = ()

@@ -18,8 +18,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-DEFAULT_COLLECTION = "default"
-
 metadata = MetaData()
 
 registry = Table(
@@ -48,7 +46,7 @@ classes = Table(
     Column("examples_mean", LargeBinary),  # (D,) float32, little endian; NULL without any
     Column("examples_bundle", String(64)),  # sha256 of the bundle whose network made it
     UniqueConstraint("collection", "name", name="umzero_classes_name"),
-    Index("umzero_classes_revision", "collection", "revision"),
+    Index("umzero_classes_changes", "revision"),
 )
 
 examples = Table(

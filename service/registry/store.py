@@ -1,19 +1,16 @@
-"""`ClassStore`: where registered classes live; and one in memory, for tests and for trying out.
+"""`ClassStore`: where registered classes live.
 
 Rules that every store keeps:
 
 * A write takes its revision inside its transaction, from one counter; all of it or nothing.
 * A removal leaves a tombstone, so that `changes_since` can tell it.
-* A name belongs to one living class.
+* A name belongs to one living class of a collection. Nothing that is said of one collection reads
+  or writes another, but all share the counter.
 """
 
-import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from service.errors import (
     BundleClassError,
@@ -22,8 +19,22 @@ from service.errors import (
     PreconditionFailed,
     UnknownClass,
 )
-from service.registry.once import KEPT_S, Added, AddedBefore, Once, check_same
+from service.registry.once import Added, Once
 from service.registry.records import Changes, ClassRecord, ClassSummary, Expected, NewClass
+
+
+class Taken(NamedTuple):
+    """Ids and names that can't be given again."""
+
+    ids: frozenset[str]
+    names: frozenset[str]
+
+    def check(self, item: NewClass, index: int | None = None) -> None:
+        """Raises: ClassExists, NameTaken."""
+        if item.class_id in self.ids:
+            raise class_exists(item.class_id, index)
+        if item.name in self.names:
+            raise name_taken(item.name, index)
 
 
 class ClassStore(Protocol):
@@ -39,18 +50,27 @@ class ClassStore(Protocol):
         ...
 
     def changes_since(self, revision: int) -> Changes:
-        """What living classes were written, and what was removed, after `revision`; 0 for all."""
+        """What living classes were written in all collections, and what was removed, after
+        `revision`; 0 for all."""
         ...
 
-    def get(self, class_id: str) -> ClassRecord | None:
+    def get(self, collection: str, class_id: str) -> ClassRecord | None:
         """One living class."""
         ...
 
-    def photographs(self, class_id: str) -> list[bytes]:
+    def page(self, collection: str, after: str, limit: int) -> list[ClassRecord]:
+        """The first living classes whose ids come after `after`, in the order of ids."""
+        ...
+
+    def taken(self, collection: str, classes: Sequence[NewClass]) -> Taken:
+        """Which of these classes' ids and names living ones have."""
+        ...
+
+    def photographs(self, collection: str, class_id: str) -> list[bytes]:
         """Those of one living class, in their order; none if there is no such class."""
         ...
 
-    def recall(self, once: Once) -> Added | None:
+    def recall(self, collection: str, once: Once) -> Added | None:
         """What `add` with this key wrote within the last day.
 
         Raises:
@@ -58,7 +78,7 @@ class ClassStore(Protocol):
         """
         ...
 
-    def add(self, classes: Sequence[NewClass], once: Once | None = None) -> int:
+    def add(self, collection: str, classes: Sequence[NewClass], once: Once | None = None) -> int:
         """Write new classes in one transaction; returns its revision.
 
         Raises:
@@ -68,7 +88,7 @@ class ClassStore(Protocol):
         """
         ...
 
-    def replace(self, item: NewClass, expected: Expected = None) -> int:
+    def replace(self, collection: str, item: NewClass, expected: Expected = None) -> int:
         """Write a class in place of the one with its id.
 
         Raises:
@@ -76,7 +96,7 @@ class ClassStore(Protocol):
         """
         ...
 
-    def remove(self, class_id: str, expected: Expected = None) -> int:
+    def remove(self, collection: str, class_id: str, expected: Expected = None) -> int:
         """Leave a tombstone.
 
         Raises:
@@ -145,120 +165,3 @@ def check_expected(class_id: str, revision: int, expected: Expected) -> None:
             f"class {class_id!r} is at revision {revision}, which If-Match doesn't name; "
             "get it again, and decide anew"
         )
-
-
-@dataclass(frozen=True)
-class _Row:
-    revision: int
-    record: ClassRecord | None  # None: a tombstone
-
-
-@dataclass(frozen=True)
-class _Answer:
-    added: Added
-    fingerprint: str
-    expires: float  # seconds since 1970
-
-
-class MemoryStore:
-    """A `ClassStore` that forgets everything with its process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._revision = 0
-        self._rows: dict[str, _Row] = {}  # in the order of their last writes
-        self._names: dict[str, str] = {}  # of living classes -> id
-        self._photographs: dict[str, tuple[bytes, ...]] = {}
-        self._answers: dict[str, _Answer] = {}  # by their keys
-
-    def revision(self) -> int:
-        return self._revision
-
-    def changes_since(self, revision: int) -> Changes:
-        with self._lock:
-            newest = reversed(self._rows.items())
-            new = list(takewhile(lambda pair: pair[1].revision > revision, newest))[::-1]
-            return Changes(
-                self._revision,
-                [row.record for _, row in new if row.record],
-                [key for key, row in new if not row.record],
-            )
-
-    def get(self, class_id: str) -> ClassRecord | None:
-        row = self._rows.get(class_id)
-        return row.record if row else None
-
-    def photographs(self, class_id: str) -> list[bytes]:
-        return list(self._photographs.get(class_id, ()))
-
-    def recall(self, once: Once) -> Added | None:
-        found = self._answers.get(once.key)
-        if found is None or found.expires <= time.time():
-            return None
-        check_same(once, found.fingerprint)
-        return found.added
-
-    def add(self, classes: Sequence[NewClass], once: Once | None = None) -> int:
-        with self._lock:
-            if once and (before := self.recall(once)):
-                raise AddedBefore(before)
-            for index, item in enumerate(classes):
-                if self.get(item.class_id):
-                    raise class_exists(item.class_id, index)
-                if item.name in self._names:
-                    raise name_taken(item.name, index)
-            self._revision += 1
-            records = [record_of(item, self._revision, now()) for item in classes]
-            for item, record in zip(classes, records, strict=True):
-                self._write(item.class_id, record)
-                self._photographs[item.class_id] = item.photographs
-            if once:
-                added = Added([record.summary for record in records], self._revision, again=True)
-                self._keep(once, added)
-            return self._revision
-
-    def replace(self, item: NewClass, expected: Expected = None) -> int:
-        with self._lock:
-            old = self.get(item.class_id)
-            if old is None:
-                raise unknown_class(item.class_id)
-            check_expected(item.class_id, old.summary.revision, expected)
-            if self._names.get(item.name, item.class_id) != item.class_id:
-                raise name_taken(item.name)
-            self._revision += 1
-            created_at = old.summary.created_at or now()
-            self._write(item.class_id, record_of(item, self._revision, created_at))
-            self._photographs[item.class_id] = item.photographs
-            return self._revision
-
-    def remove(self, class_id: str, expected: Expected = None) -> int:
-        with self._lock:
-            old = self.get(class_id)
-            if old is None:
-                raise unknown_class(class_id)
-            check_expected(class_id, old.summary.revision, expected)
-            self._revision += 1
-            self._write(class_id, None)
-            return self._revision
-
-    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 - from nobody
-        return lambda: None
-
-    def close(self) -> None:
-        self._rows.clear()
-        self._names.clear()
-        self._photographs.clear()
-
-    def _keep(self, once: Once, added: Added) -> None:
-        moment = time.time()
-        living = {key: item for key, item in self._answers.items() if item.expires > moment}
-        self._answers = living | {once.key: _Answer(added, once.fingerprint, moment + KEPT_S)}
-
-    def _write(self, class_id: str, record: ClassRecord | None) -> None:
-        if (old := self.get(class_id)) is not None:
-            del self._names[old.summary.name]
-        self._rows.pop(class_id, None)
-        self._photographs.pop(class_id, None)
-        self._rows[class_id] = _Row(self._revision, record)
-        if record is not None:
-            self._names[record.summary.name] = class_id

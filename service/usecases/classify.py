@@ -12,6 +12,7 @@ from model.preprocess import Box
 from model.runtime.base import F32, U8
 from service.engine.generation import Generation
 from service.errors import RequestError, RevisionUnavailable
+from service.registry.records import DEFAULT_COLLECTION
 from service.registry.table import PrototypeTable
 from service.usecases.gathering import IMAGES_AT_ONCE, gathered
 from service.usecases.ranking import (
@@ -37,6 +38,7 @@ _SMALL = 1000
 class Question:
     """What is asked of an image; `gamma` None: the bundle's."""
 
+    collection: str = DEFAULT_COLLECTION
     top_k: int = 5
     class_ids: tuple[str, ...] | None = None
     scope: Scope = "all"
@@ -88,7 +90,7 @@ class Classify:
             UnknownClass, NoCandidates
             RevisionUnavailable: `min_revision` didn't come in time.
         """
-        table = await self.table(generation, question.min_revision)
+        table = await self.table(generation, question)
         if question.class_ids is None and (question.scope == "all" or len(table) <= _SMALL):
             return Field(table, candidates(table, None, question.scope))
         positions = await asyncio.get_running_loop().run_in_executor(
@@ -96,25 +98,25 @@ class Classify:
         )
         return Field(table, positions)
 
-    async def table(self, generation: Generation, min_revision: int) -> PrototypeTable:
-        """A snapshot that is no older than a revision.
+    async def table(self, generation: Generation, question: Question) -> PrototypeTable:
+        """A snapshot of the collection that is asked, no older than `min_revision`.
 
         Raises:
             RevisionUnavailable: it didn't come in time.
         """
-        registry = generation.registry
-        if registry.table.revision >= min_revision:
-            return registry.table
+        registry, wanted = generation.registry, question.min_revision
+        if (table := registry.tables.of(question.collection)).revision >= wanted:
+            return table
         try:
             async with asyncio.timeout(REVISION_WAIT_S):
                 while True:
                     await registry.catch_up()
-                    if registry.table.revision >= min_revision:
-                        return registry.table
+                    if (table := registry.tables.of(question.collection)).revision >= wanted:
+                        return table
                     await asyncio.sleep(REVISION_POLL_S)
         except TimeoutError as error:
             raise RevisionUnavailable(
-                f"the registry is at revision {registry.table.revision}, before {min_revision}; "
+                f"the registry is at revision {registry.tables.revision}, before {wanted}; "
                 "try again, or ask for a revision that a write answered"
             ) from error
 

@@ -70,7 +70,12 @@ class Explain:
         self._workers = workers
 
     async def explain(
-        self, generation: Generation, image: bytes, class_ids: Sequence[str], box: Box | None
+        self,
+        generation: Generation,
+        collection: str,
+        image: bytes,
+        class_ids: Sequence[str],
+        box: Box | None,
     ) -> Explanations:
         """Why the classes scored as they did in one look at an image.
 
@@ -80,7 +85,7 @@ class Explain:
             ServiceError, BatchError
         """
         loop = asyncio.get_running_loop()
-        records = [await generation.registry.look(class_id) for class_id in class_ids]
+        records = await generation.collection(collection).look_all(class_ids)
         seen = await generation.inference.see(image, box)
         explained = [
             await loop.run_in_executor(

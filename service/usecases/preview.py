@@ -9,9 +9,10 @@ from service.engine.generation import Generation
 from service.registry.records import NewClass
 from service.registry.store import bundle_class, record_of
 from service.registry.table import PrototypeTable
+from service.usecases.checking import Draft
 from service.usecases.classify import Answer, Classify, Field, Question
 from service.usecases.ranking import candidates
-from service.usecases.register_class import Draft, Register
+from service.usecases.register_class import Register
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +53,8 @@ class Previews:
             model.errors.ImageError: not an image that can be used.
             ServiceError, BatchError
         """
-        table = await self._classify.table(generation, question.min_revision)
-        new = await self._register.prepared(generation, draft)
+        table = await self._classify.table(generation, question)
+        new = await self._register.prepared(generation, question.collection, draft)
         field = await asyncio.get_running_loop().run_in_executor(
             self._workers, _field, generation, table, new, question
         )

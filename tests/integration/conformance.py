@@ -54,7 +54,9 @@ class Document:
         kind = next((k for k in content if media_type in (k, f"{k}; charset=utf-8")), None)
         assert kind is not None, f"{said}\n- the type {media_type} isn't among {list(content)}"
         if kind.endswith("json"):
-            found = self.errors(content[kind]["schema"], json.loads(response.text))
+            # Of NDJSON the schema is that of a line.
+            values = response.text.splitlines() if "ndjson" in kind else [response.text]
+            found = [e for v in values for e in self.errors(content[kind]["schema"], json.loads(v))]
             assert not found, f"{said}\n- " + "\n- ".join([*found, hint])
 
     def errors(self, schema: dict[str, Any], value: Any) -> list[str]:

@@ -9,9 +9,10 @@ import pytest
 from model.bundle import Bundle
 from model.runtime.base import F32
 from model.runtime.fake import write_fake_bundle
+from service.registry.memory_store import MemoryStore
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
-from service.registry.store import ClassStore, MemoryStore
+from service.registry.store import ClassStore
 from tests.stores import NAMES
 
 

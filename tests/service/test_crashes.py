@@ -35,7 +35,7 @@ def test_no_acknowledged_class_is_lost_and_none_is_there_by_half(
 
     store = SqlStore(database_url, NAMES)
     changes = store.changes_since(0)
-    found = {record.summary.class_id: record for record in changes.written}
+    found = {record.summary.class_id: record for record in changes.written.values()}
     promised = acknowledged.read_text().split()
     assert len(promised) > 1000
     assert set(promised) <= found.keys(), f"seed {seed}"
@@ -47,7 +47,7 @@ def test_no_acknowledged_class_is_lost_and_none_is_there_by_half(
         if expected.mean is not None:
             assert record.mean is not None
             assert record.mean.vector.tolist() == expected.mean.vector.tolist()
-            assert store.photographs(class_id) == list(expected.photographs)
+            assert store.photographs("default", class_id) == list(expected.photographs)
         batches.setdefault(class_id.rpartition("-")[0], []).append(record.summary.revision)
     for name, revisions in batches.items():
         # All of a batch, in one revision.

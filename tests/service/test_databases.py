@@ -33,7 +33,7 @@ def store(database_url: str) -> Iterator[SqlStore]:
 def test_a_commit_that_fails_writes_nothing(
     store: SqlStore, new_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.add([new_class("a")])
+    store.add("default", [new_class("a")])
 
     def full_disk(connection: object) -> None:
         raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk is full"))
@@ -41,10 +41,10 @@ def test_a_commit_that_fails_writes_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(store._engine.dialect, "do_commit", full_disk)
         with pytest.raises(StoreUnavailable):
-            store.add([new_class("b")])
+            store.add("default", [new_class("b")])
 
-    assert [record.summary.class_id for record in store.changes_since(0).written] == ["a"]
-    assert store.add([new_class("b")]) == 2
+    assert [record.summary.class_id for record in store.changes_since(0).written.values()] == ["a"]
+    assert store.add("default", [new_class("b")]) == 2
 
 
 def test_writers_do_not_wait_for_a_lock_for_ever_and_readers_not_at_all(
@@ -60,14 +60,14 @@ def test_writers_do_not_wait_for_a_lock_for_ever_and_readers_not_at_all(
     started = time.monotonic()
 
     with pytest.raises(StoreUnavailable) as refused:
-        store.add([new_class("a")])
+        store.add("default", [new_class("a")])
     assert time.monotonic() - started < LONG_S
     assert store.revision() == 0
-    assert store.changes_since(0).written == []
+    assert store.changes_since(0).written == {}
     other.rollback()
 
     assert refused.value.status == 503
-    assert store.add([new_class("a")]) == 1
+    assert store.add("default", [new_class("a")]) == 1
     other.close()
 
 
@@ -81,13 +81,13 @@ def test_a_full_sqlite_file_takes_no_more_until_there_is_room(
     batch = [new_class(f"c{number}") for number in range(200)]
 
     with pytest.raises(StoreUnavailable) as refused:
-        store.add(batch)
+        store.add("default", batch)
     assert "full" in str(refused.value.__cause__)
-    assert (store.revision(), store.changes_since(0).written) == (0, [])
+    assert (store.revision(), store.changes_since(0).written) == (0, {})
 
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
-    assert store.add(batch) == 1
+    assert store.add("default", batch) == 1
     store.close()
 
 
@@ -95,20 +95,20 @@ def test_a_server_that_hangs_is_given_up_and_found_again(
     own_postgres: Postgres, new_class: Make
 ) -> None:
     store = SqlStore(own_postgres.database(), NAMES, timeout_s=0.3)
-    store.add([new_class("a")])
+    store.add("default", [new_class("a")])
     own_postgres.pause()
     started = time.monotonic()
 
     for attempt in range(2):  # on an open connection, and on a new one
         with pytest.raises(StoreUnavailable):
-            store.add([new_class(f"b{attempt}")])
+            store.add("default", [new_class(f"b{attempt}")])
         with pytest.raises(StoreUnavailable):
             store.revision()
     assert time.monotonic() - started < LONG_S
     own_postgres.resume()
 
-    assert store.get("a") is not None
-    assert store.add([new_class("c")]) > 1
+    assert store.get("default", "a") is not None
+    assert store.add("default", [new_class("c")]) > 1
     store.close()
 
 
@@ -116,13 +116,13 @@ def test_a_server_that_was_started_again_is_found_by_the_first_call(
     own_postgres: Postgres, new_class: Make
 ) -> None:
     store = SqlStore(own_postgres.database(), NAMES)
-    store.add([new_class("a")])
+    store.add("default", [new_class("a")])
     own_postgres.stop()
     with pytest.raises(StoreUnavailable):
-        store.add([new_class("b")])
+        store.add("default", [new_class("b")])
     own_postgres.start()
 
-    assert store.add([new_class("b")]) == 2
+    assert store.add("default", [new_class("b")]) == 2
     assert len(store.changes_since(0).written) == 2
     store.close()
 
@@ -133,7 +133,7 @@ def test_a_load_may_take_longer_than_one_statement(
     monkeypatch.setattr(sql_store, "_ROWS_AT_ONCE", 20)
     url = postgres.database()
     store = SqlStore(url, NAMES, timeout_s=0.4)
-    store.add([new_class(f"c{number}") for number in range(400)])
+    store.add("default", [new_class(f"c{number}") for number in range(400)])
     with psycopg.connect(url) as connection:
         connection.execute("ALTER TABLE umzero_classes RENAME TO quick")
         connection.execute(
@@ -178,7 +178,7 @@ def test_whoever_listens_is_woken_by_every_commit_until_he_stops(
     assert woken.wait(LONG_S)  # it listens
     for number in range(3):
         woken.clear()
-        writer.add([new_class(f"c{number}")])
+        writer.add("default", [new_class(f"c{number}")])
         assert woken.wait(LONG_S)
 
     stop()
@@ -191,7 +191,7 @@ def test_whoever_listens_is_woken_by_every_commit_until_he_stops(
         while connection.execute(listening).fetchone() != (0,):
             assert time.monotonic() < end
     woken.clear()
-    writer.remove("c0")
+    writer.remove("default", "c0")
     assert not woken.is_set()
     for store in (heard, writer):
         store.close()

@@ -103,8 +103,8 @@ def test_a_database_of_version_1_keeps_its_classes(
     for _ in range(2):  # the second one finds it ready
         store = SqlStore(database_url, NAMES)
         changes = store.changes_since(0)
-        assert (changes.revision, changes.removed) == (3, ["gone"])
-        (kite,) = changes.written
+        assert (changes.revision, changes.removed) == (3, [("default", "gone")])
+        (kite,) = changes.written.values()
         assert kite.attributes.tolist() == sheet.tolist()
         assert kite.metadata == {"pages": [1, 2.5]}
         summary = kite.summary
@@ -114,7 +114,7 @@ def test_a_database_of_version_1_keeps_its_classes(
 
     assert versions(engine)[1] > 1
     store = SqlStore(database_url, NAMES)
-    assert store.add([new_class("gone")]) == 4
+    assert store.add("default", [new_class("gone")]) == 4
     store.close()
 
 
@@ -125,7 +125,7 @@ def test_a_database_whose_making_was_cut_short_is_completed(
 
     store = SqlStore(database_url, NAMES)
 
-    assert store.add([new_class("a")]) == 1
+    assert store.add("default", [new_class("a")]) == 1
     store.close()
 
 

@@ -13,11 +13,11 @@ from model.runtime.base import F32
 from model.runtime.fake import FakeBackend
 from service.errors import BundleClassError, NameTaken, StoreUnavailable, UnknownClass
 from service.registry import prototypes as made
+from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import Prototypes
 from service.registry.records import NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
-from service.registry.store import MemoryStore
 from service.registry.table import PrototypeTable
 from tests.stores import OTHERS
 
@@ -47,14 +47,14 @@ def test_the_bundles_own_classes_are_there_from_the_start_and_are_never_stored(
     store = MemoryStore()
     registry = registry_of(store, bundle, backend.prototypes)
 
-    table = registry.table
+    table = registry.tables.of("default")
     assert set(table.names) == {"Robin", "Jay", "Cardinal", "Parrot"}
     assert table.is_seen.all()
     robin = next(item for item in bundle.classes if item.name == "Robin")
     expected = backend.prototypes(np.array([robin.attributes], np.float32))[0]
     assert table.take([table.find("robin") or 0])[0].tolist() == expected.tolist()
-    assert registry.get("robin").attributes.tolist() == list(robin.attributes)
-    assert (store.revision(), store.changes_since(0).written) == (0, [])
+    assert registry.collection("default").get("robin").attributes.tolist() == list(robin.attributes)
+    assert (store.revision(), store.changes_since(0).written) == (0, {})
     registry.close()
 
 
@@ -62,18 +62,20 @@ def test_a_registered_class_is_in_the_next_snapshot_and_not_in_older_ones(
     bundle: Bundle, backend: FakeBackend, new_class: Make
 ) -> None:
     registry = registry_of(MemoryStore(), bundle, backend.prototypes)
-    before = registry.table
+    before = registry.tables.of("default")
     item = new_class("kite")
 
-    added = registry.register([item])
+    added = registry.collection("default").register([item])
     (summary,) = added.classes
 
-    position = registry.table.find("kite")
+    position = registry.tables.of("default").find("kite")
     assert position is not None
     assert before.find("kite") is None
-    assert (added.revision, registry.table.revision, summary.revision) == (1, 1, 1)
+    assert (added.revision, registry.tables.of("default").revision, summary.revision) == (1, 1, 1)
     expected = backend.prototypes(item.attributes[None])[0]
-    np.testing.assert_allclose(registry.table.take([position])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        registry.tables.of("default").take([position])[0], expected, atol=1e-6
+    )
     registry.close()
 
 
@@ -82,8 +84,8 @@ def test_a_failed_commit_changes_nothing_in_memory(
 ) -> None:
     store = MemoryStore()
     registry = registry_of(store, bundle, backend.prototypes)
-    registry.register([new_class("a")])
-    before = registry.table
+    registry.collection("default").register([new_class("a")])
+    before = registry.tables.of("default")
 
     def fails(*_: object) -> int:
         raise StoreUnavailable("gone")
@@ -92,15 +94,15 @@ def test_a_failed_commit_changes_nothing_in_memory(
         for method in ("add", "replace", "remove"):
             patched.setattr(store, method, fails)
         for write in (
-            lambda: registry.register([new_class("b")]),
-            lambda: registry.replace(new_class("a", name="other")),
-            lambda: registry.remove("a"),
+            lambda: registry.collection("default").register([new_class("b")]),
+            lambda: registry.collection("default").replace(new_class("a", name="other")),
+            lambda: registry.collection("default").remove("a"),
         ):
             with pytest.raises(StoreUnavailable):
                 write()
 
-    assert registry.table is before
-    assert registry.register([new_class("b")]).revision == 2
+    assert registry.tables.of("default") is before
+    assert registry.collection("default").register([new_class("b")]).revision == 2
     registry.close()
 
 
@@ -117,10 +119,10 @@ def test_a_backend_that_fails_writes_nothing(bundle: Bundle, new_class: Make) ->
     broken = True
 
     with pytest.raises(RuntimeError, match="finite"):
-        registry.register([new_class("a")])
+        registry.collection("default").register([new_class("a")])
 
     assert store.revision() == 0
-    assert registry.table.find("a") is None
+    assert registry.tables.of("default").find("a") is None
     registry.close()
 
 
@@ -135,13 +137,13 @@ def test_a_write_that_was_committed_but_not_read_back_shows_at_the_next_refresh(
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "changes_since", fails)
-        added = registry.register([new_class("a")])
+        added = registry.collection("default").register([new_class("a")])
     (summary,) = added.classes
-    assert (summary.class_id, added.revision, registry.table.revision) == ("a", 1, 0)
+    assert (summary.class_id, added.revision, registry.tables.of("default").revision) == ("a", 1, 0)
 
     registry.refresh()
 
-    assert registry.table.find("a") is not None
+    assert registry.tables.of("default").find("a") is not None
     registry.close()
 
 
@@ -151,22 +153,28 @@ def test_two_registries_on_one_database_follow_each_other(
     first, second = (
         registry_of(SqlStore(database_url, OTHERS), bundle, backend.prototypes) for _ in range(2)
     )
-    first.register([new_class("a"), new_class("b")])
+    first.collection("default").register([new_class("a"), new_class("b")])
     second.refresh()
-    assert second.table.revision == 1
+    assert second.tables.of("default").revision == 1
     # A write of one's own brings what others wrote before it.
-    second.remove("a")
-    first.register([new_class("c")])
-    first.replace(new_class("b", name="renamed"))
+    second.collection("default").remove("a")
+    first.collection("default").register([new_class("c")])
+    first.collection("default").replace(new_class("b", name="renamed"))
     second.refresh()
 
-    assert first.table.revision == second.table.revision == 4
-    assert sorted(first.table.ids) == sorted(second.table.ids)
-    assert {"b", "c"} <= set(second.table.ids)
-    assert "renamed" in second.table.names
-    assert second.table.find("a") is None
+    assert first.tables.of("default").revision == second.tables.of("default").revision == 4
+    assert sorted(first.tables.of("default").ids) == sorted(second.tables.of("default").ids)
+    assert {"b", "c"} <= set(second.tables.of("default").ids)
+    assert "renamed" in second.tables.of("default").names
+    assert second.tables.of("default").find("a") is None
     for registry in (first, second):
-        by_id = dict(zip(registry.table.ids, registry.table.prototypes, strict=True))
+        by_id = dict(
+            zip(
+                registry.tables.of("default").ids,
+                registry.tables.of("default").prototypes,
+                strict=True,
+            )
+        )
         expected = backend.prototypes(new_class("c").attributes[None])[0]
         np.testing.assert_allclose(by_id["c"], expected, atol=1e-6)
         registry.close()
@@ -186,13 +194,15 @@ def test_prototypes_are_computed_in_chunks_and_only_for_what_is_new(
     registry = registry_of(MemoryStore(), bundle, prototypes)
     sizes.clear()
     batch = [new_class(f"c{number}") for number in range(10)]
-    registry.register(batch)
+    registry.collection("default").register(batch)
 
     assert sizes == [4, 4, 2]
     for item in batch:
-        position = registry.table.find(item.class_id)
+        position = registry.tables.of("default").find(item.class_id)
         expected = backend.prototypes(item.attributes[None])[0]
-        np.testing.assert_allclose(registry.table.take([position or 0])[0], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            registry.tables.of("default").take([position or 0])[0], expected, atol=1e-6
+        )
     registry.close()
 
 
@@ -202,17 +212,17 @@ def test_the_bundles_own_classes_can_not_be_changed(
     registry = registry_of(MemoryStore(), bundle, backend.prototypes)
 
     with pytest.raises(BundleClassError) as refused:
-        registry.register([new_class("a"), new_class("robin")])
+        registry.collection("default").register([new_class("a"), new_class("robin")])
     assert refused.value.index == 1
     with pytest.raises(BundleClassError):
-        registry.replace(new_class("robin"))
+        registry.collection("default").replace(new_class("robin"))
     with pytest.raises(BundleClassError):
-        registry.remove("robin")
+        registry.collection("default").remove("robin")
     with pytest.raises(NameTaken):
-        registry.register([new_class("a", name="Robin")])
-    registry.register([new_class("a")])
+        registry.collection("default").register([new_class("a", name="Robin")])
+    registry.collection("default").register([new_class("a")])
     with pytest.raises(NameTaken):
-        registry.replace(new_class("a", name="Robin"))
+        registry.collection("default").replace(new_class("a", name="Robin"))
     registry.close()
 
 
@@ -221,9 +231,9 @@ def test_what_is_not_there_is_unknown(bundle: Bundle, backend: FakeBackend, clas
     registry = registry_of(MemoryStore(), bundle, backend.prototypes)
 
     with pytest.raises(UnknownClass):
-        registry.get(class_id)
+        registry.collection("default").get(class_id)
     with pytest.raises(UnknownClass):
-        registry.remove(class_id)
+        registry.collection("default").remove(class_id)
     registry.close()
 
 
@@ -231,11 +241,14 @@ def test_a_stored_class_is_hidden_by_one_of_another_bundles_own(
     bundle: Bundle, backend: FakeBackend, new_class: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore()
-    store.add([new_class("robin", name="Mine"), new_class("mine", name="Jay"), new_class("free")])
+    store.add(
+        "default",
+        [new_class("robin", name="Mine"), new_class("mine", name="Jay"), new_class("free")],
+    )
 
     registry = registry_of(store, bundle, backend.prototypes)
 
-    table = registry.table
+    table = registry.tables.of("default")
     robin = table.at(table.find("robin") or 0)
     assert (robin.name, robin.seen) == ("Robin", True)
     assert table.find("mine") is None
@@ -260,13 +273,13 @@ def test_callers_that_catch_up_at_the_same_time_share_one_look(
     monkeypatch.setattr(registry, "refresh", counted)
 
     async def test() -> None:
-        store.add([new_class("a")])
+        store.add("default", [new_class("a")])
         await asyncio.gather(*(registry.catch_up() for _ in range(20)))
 
     asyncio.run(test())
 
     assert looks == 1
-    assert registry.table.find("a") is not None
+    assert registry.tables.of("default").find("a") is not None
     registry.close()
 
 
@@ -289,9 +302,9 @@ def test_following_goes_on_after_a_failure(
 
     async def test() -> None:
         following = asyncio.ensure_future(registry.follow(0.005))
-        store.add([new_class("a")])
+        store.add("default", [new_class("a")])
         async with asyncio.timeout(20):
-            while registry.table.find("a") is None:
+            while registry.tables.of("default").find("a") is None:
                 await asyncio.sleep(0.005)
         following.cancel()
 
@@ -305,11 +318,11 @@ def test_a_bundle_without_classes_starts_empty(
     own: Sequence[BundleClass] = ()
     registry = Registry(MemoryStore(), own, Prototypes(backend.prototypes, nothing))
     registry.load()
-    assert len(registry.table) == 0
+    assert len(registry.tables.of("default")) == 0
 
-    registry.register([new_class("a")])
+    registry.collection("default").register([new_class("a")])
 
-    assert registry.table.ids == ("a",)
+    assert registry.tables.of("default").ids == ("a",)
     registry.close()
 
 
@@ -321,10 +334,16 @@ def test_own_classes_are_told_while_the_database_hangs(
     monkeypatch.setattr(store, "get", lambda _: goes_on.wait(60))
 
     async def test() -> None:
-        stuck = [asyncio.ensure_future(registry.look(f"class-{i}")) for i in range(5)]
+        stuck = [
+            asyncio.ensure_future(registry.collection("default").look(f"class-{i}"))
+            for i in range(5)
+        ]
         await asyncio.sleep(0)
-        assert (await registry.look("robin")).summary.name == "Robin"
-        assert (await registry.look_up(["robin", "jay"])).keys() == {"robin", "jay"}
+        assert (await registry.collection("default").look("robin")).summary.name == "Robin"
+        assert (await registry.collection("default").look_up(["robin", "jay"])).keys() == {
+            "robin",
+            "jay",
+        }
         assert not any(task.done() for task in stuck)
         goes_on.set()
         await asyncio.gather(*stuck, return_exceptions=True)
@@ -353,8 +372,8 @@ def test_a_successor_that_fails_or_goes_fails_no_write(
 
     monkeypatch.setattr(second, "refresh", closed)
 
-    assert first.register([new_class("a")]).classes[0].class_id == "a"
-    assert first.remove("a") == 2
+    assert first.collection("default").register([new_class("a")]).classes[0].class_id == "a"
+    assert first.collection("default").remove("a") == 2
     first.refresh()
 
 
@@ -362,7 +381,7 @@ def test_what_was_written_is_read_of_one_table_whoever_moves_it_meanwhile(
     pair: tuple[Registry, Registry], new_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
-    first.register([new_class("a"), new_class("b")])
+    first.collection("default").register([new_class("a"), new_class("b")])
     find = PrototypeTable.find
     left = ["a"]
 
@@ -370,13 +389,13 @@ def test_what_was_written_is_read_of_one_table_whoever_moves_it_meanwhile(
         found = find(table, class_id)
         if class_id == "c" and left:
             # The predecessor's thread, which refreshes the second one as well.
-            first.remove(left.pop())
+            first.collection("default").remove(left.pop())
         return found
 
     monkeypatch.setattr(PrototypeTable, "find", find_while_another_removes)
 
-    added = second.register([new_class("c")])
+    added = second.collection("default").register([new_class("c")])
 
     assert [item.class_id for item in added.classes] == ["c"]
-    assert set(second.table.ids) >= {"b", "c"}
+    assert set(second.tables.of("default").ids) >= {"b", "c"}
     assert not left

@@ -76,7 +76,7 @@ def test_a_database_of_an_earlier_version_learns_the_names_with_its_next_write(
 ) -> None:
     names = bundle.manifest.attributes.names
     old = SqlStore(database_url, names)
-    old.add([new_class("before")])
+    old.add("default", [new_class("before")])
     old.close()
     engine = open_database(database_url, 5)
     with engine.begin() as connection:
@@ -85,7 +85,7 @@ def test_a_database_of_an_earlier_version_learns_the_names_with_its_next_write(
     store = SqlStore(database_url, names)
     with pytest.raises(ConfigurationError, match=r"this bundle's\. Start"):
         SqlStore(database_url, names[1:])  # nobody knows yet which
-    assert store.add([new_class("after")]) == 2
+    assert store.add("default", [new_class("after")]) == 2
     store.close()
 
     with engine.connect() as connection:

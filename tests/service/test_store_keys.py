@@ -11,10 +11,11 @@ from service.errors import (
     ClassExists,
     IdempotencyKeyReused,
 )
+from service.registry.memory_store import MemoryStore
 from service.registry.once import AddedBefore, Once
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
-from service.registry.store import ClassStore, MemoryStore
+from service.registry.store import ClassStore
 from tests.stores import NAMES, at_once, photographed, told
 
 Make = Callable[..., NewClass]
@@ -25,56 +26,56 @@ def test_a_key_adds_once_and_then_recalls_what_was_answered(
     store: ClassStore, new_class: Make
 ) -> None:
     batch = [photographed(new_class("b")), new_class("a")]
-    assert store.recall(ONCE) is None
-    assert store.add(batch, ONCE) == 1
-    written = {r.summary.class_id: r.summary for r in store.changes_since(0).written}
-    store.remove("b")
+    assert store.recall("default", ONCE) is None
+    assert store.add("default", batch, ONCE) == 1
+    written = {r.summary.class_id: r.summary for r in store.changes_since(0).written.values()}
+    store.remove("default", "b")
 
     with pytest.raises(AddedBefore) as before:
-        store.add(batch, ONCE)
+        store.add("default", batch, ONCE)
 
-    for added in (before.value.added, store.recall(ONCE)):
+    for added in (before.value.added, store.recall("default", ONCE)):
         assert added is not None
         assert (list(added.classes), added.revision) == ([written["b"], written["a"]], 1)
         assert added.again
     assert told(store.changes_since(1)) == (2, [], ["b"])
-    assert store.add(batch[:1], Once("key-2", ONCE.fingerprint)) == 3
+    assert store.add("default", batch[:1], Once("key-2", ONCE.fingerprint)) == 3
 
 
 def test_a_key_with_another_request_is_refused(store: ClassStore, new_class: Make) -> None:
-    store.add([new_class("a")], ONCE)
+    store.add("default", [new_class("a")], ONCE)
     other = Once(ONCE.key, "0" * 64)
 
     with pytest.raises(IdempotencyKeyReused):
-        store.recall(other)
+        store.recall("default", other)
     with pytest.raises(IdempotencyKeyReused):
-        store.add([new_class("b")], other)
+        store.add("default", [new_class("b")], other)
 
     assert store.revision() == 1
 
 
 def test_a_key_of_a_refused_batch_is_free(store: ClassStore, new_class: Make) -> None:
-    store.add([new_class("a")])
+    store.add("default", [new_class("a")])
     with pytest.raises(ClassExists):
-        store.add([new_class("b"), new_class("a")], ONCE)
+        store.add("default", [new_class("b"), new_class("a")], ONCE)
 
-    assert store.recall(ONCE) is None
-    assert store.add([new_class("b")], ONCE) == 2
+    assert store.recall("default", ONCE) is None
+    assert store.add("default", [new_class("b")], ONCE) == 2
 
 
 def test_keys_are_forgotten_after_a_day(
     store: ClassStore, new_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.add([new_class("a")], ONCE)
-    store.add([new_class("b")], Once("key-2", "f" * 64))
+    store.add("default", [new_class("a")], ONCE)
+    store.add("default", [new_class("b")], Once("key-2", "f" * 64))
     begun = time.time()
 
     monkeypatch.setattr(time, "time", lambda: begun + 23 * 3600)
-    assert store.recall(ONCE) is not None
+    assert store.recall("default", ONCE) is not None
     monkeypatch.setattr(time, "time", lambda: begun + 25 * 3600)
-    assert store.recall(ONCE) is None
-    assert store.add([new_class("c")], Once(ONCE.key, "0" * 64)) == 3
-    assert store.recall(Once(ONCE.key, "0" * 64)) is not None
+    assert store.recall("default", ONCE) is None
+    assert store.add("default", [new_class("c")], Once(ONCE.key, "0" * 64)) == 3
+    assert store.recall("default", Once(ONCE.key, "0" * 64)) is not None
     # And not only passed over.
     if isinstance(store, SqlStore):
         with store._engine.connect() as connection:
@@ -82,11 +83,11 @@ def test_keys_are_forgotten_after_a_day(
             assert list(rows.scalars()) == [ONCE.key]
     else:
         assert isinstance(store, MemoryStore)
-        assert list(store._answers) == [ONCE.key]
+        assert list(store._answers) == [("default", ONCE.key)]
 
 
 def test_of_writers_with_one_key_one_adds(store: ClassStore, new_class: Make) -> None:
-    results = at_once(6, lambda _: store.add([new_class("a"), new_class("b")], ONCE))
+    results = at_once(6, lambda _: store.add("default", [new_class("a"), new_class("b")], ONCE))
 
     assert Counter(map(type, results)) == {int: 1, AddedBefore: 5}
     assert store.revision() == 1
@@ -94,12 +95,12 @@ def test_of_writers_with_one_key_one_adds(store: ClassStore, new_class: Make) ->
 
 def test_keys_outlive_the_store(database_url: str, new_class: Make) -> None:
     first = SqlStore(database_url, NAMES)
-    first.add([new_class("a")], ONCE)
+    first.add("default", [new_class("a")], ONCE)
     first.close()
 
     second = SqlStore(database_url, NAMES)
 
-    added = second.recall(ONCE)
+    added = second.recall("default", ONCE)
     assert added is not None
     assert [item.class_id for item in added.classes] == ["a"]
     second.close()

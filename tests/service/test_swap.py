@@ -25,8 +25,8 @@ from service.errors import (
     SwapInProgress,
     UnknownBundle,
 )
+from service.registry.memory_store import MemoryStore
 from service.registry.records import NewClass
-from service.registry.store import MemoryStore
 from service.settings import Settings
 from tests.twins import write_twins
 
@@ -131,10 +131,10 @@ def test_what_the_old_generation_writes_after_the_swap_is_known_to_the_new_one_a
         with service.generations.epoch:
             await service.swap.to("second")
             await service.swap.to("first")
-            await old.call(lambda: old.register([new_class("late")]))
-            assert service.generation.registry.table.find("late") is not None
-            await old.call(lambda: old.remove("late"))
-            assert service.generation.registry.table.find("late") is None
+            await old.call(lambda: old.collection("default").register([new_class("late")]))
+            assert service.generation.registry.tables.of("default").find("late") is not None
+            await old.call(lambda: old.collection("default").remove("late"))
+            assert service.generation.registry.tables.of("default").find("late") is None
 
     run(work, twins[0])
 
@@ -152,9 +152,11 @@ def test_a_swap_whose_store_is_gone_changes_nothing(
         store.is_gone = False
         assert service.generation is old
         assert old.registry.successor is None
-        await old.registry.call(lambda: old.registry.register([new_class("kite")]))
+        await old.registry.call(
+            lambda: old.registry.collection("default").register([new_class("kite")])
+        )
         await service.swap.to("second")
-        assert service.generation.registry.table.find("kite") is not None
+        assert service.generation.registry.tables.of("default").find("kite") is not None
 
     run(work, twins[0], store)
 

@@ -13,8 +13,8 @@ from model.bundle import Bundle
 from service.errors import ClassExists, NameTaken, NoCandidates, SheetRefused, UnknownClass
 from service.registry.records import ClassSummary, NewClass
 from service.registry.table import PrototypeTable
+from service.usecases.checking import Draft, checked, checked_batch
 from service.usecases.ranking import Scope, candidates, rank, strongest
-from service.usecases.register_class import Draft, checked, checked_batch
 
 SHEET = {"has_wing": "red"}
 

@@ -1,4 +1,4 @@
-"""`/admin/bundle`."""
+"""`/admin`."""
 
 from service.http.examples.words import REVISION, Example, Words
 
@@ -17,6 +17,17 @@ def of_admin(words: Words) -> dict[str, Example]:
             answers={
                 "since the start": {**served, "previous": None},
                 "after a swap": {**served, "previous": before},
+            }
+        ),
+        "list_collections": Example(
+            answers={
+                "two": {
+                    "collections": [
+                        {"collection": "default", "classes": 12},
+                        {"collection": "fleet-a", "classes": 3},
+                    ],
+                    "revision": REVISION,
+                }
             }
         ),
         "swap_bundle": Example(

@@ -79,6 +79,20 @@ def of_classes(words: Words) -> dict[str, Example]:
                 "nearly another class": {**made, "warnings": [words.lookalike()]},
             },
         ),
+        "import_classes": Example(
+            parameters={"skip_existing": True},
+            bodies={"one line": several[0]},
+            answers={
+                "one of two": {
+                    "registered": 1,
+                    "skipped": 0,
+                    "failed": 1,
+                    "problems": [{"line": 2, "problem": words.taken()}],
+                    "revision": REVISION,
+                }
+            },
+        ),
+        "export_classes": Example(answers={"one line": several[1]}),
         "replace_class": Example(
             parameters={"class_id": NEW_CLASS},
             bodies={"by group, as people speak": by_group, "by attribute": by_name},

@@ -106,6 +106,15 @@ class Words:
             "detail": "it is nearly the same as another class; images will hardly tell them apart",
         }
 
+    def taken(self) -> dict[str, Any]:
+        return {
+            "type": "urn:umzero:problem:class_exists",
+            "title": "Conflict",
+            "status": 409,
+            "detail": f"a class has the id {NEW_CLASS!r} already",
+            "code": "class_exists",
+        }
+
     def flat(self) -> list[list[float]]:
         """A map that says nothing."""
         height, width = self.grid

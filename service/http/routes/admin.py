@@ -1,4 +1,4 @@
-"""`/admin/bundle`: which bundle answers, and another one in its place."""
+"""`/admin`: which bundle answers, and another one in its place; whose classes there are."""
 
 import hmac
 import time
@@ -14,7 +14,7 @@ from service.http import bodies, faults
 from service.http.deps import ServiceDep, answer
 from service.http.openapi import documented, reference
 from service.http.problems import NOTHING_SERVED
-from service.http.schemas import BundleSwapped, ServedBundle, SwapBody, parsed
+from service.http.schemas import BundleSwapped, CollectionList, ServedBundle, SwapBody, parsed
 
 router = APIRouter(tags=["admin"])
 
@@ -55,6 +55,20 @@ async def get_bundle(service: AdministeredDep) -> Response:
     return answer(_shown(service))
 
 
+@router.get(
+    "/admin/collections",
+    summary="Which collections are there?",
+    response_model=CollectionList,
+    responses=documented(faults.ADMINISTERED),
+)
+async def list_collections(service: AdministeredDep) -> Response:
+    """Every collection that has classes of its own, and how many."""
+    tables = service.generation.registry.tables
+    counts = tables.registered_counts().items()
+    listed = [{"collection": name, "classes": count} for name, count in counts]
+    return answer({"collections": listed, "revision": tables.revision})
+
+
 @router.post(
     "/admin/bundle",
     summary="Swap the bundle",
@@ -93,15 +107,15 @@ async def swap_bundle(service: AdministeredDep, request: Request) -> Response:
 
 
 def _shown(service: Service) -> dict[str, Any]:
-    table = service.generation.registry.table
+    tables = service.generation.registry.tables
     before = service.swap.previous
     now = service.swap.current
     return {
         "bundle": now.name,
         "folder": now.folder.name,
         "sha256": now.sha256,
-        "classes": len(table),
-        "revision": table.revision,
+        "classes": tables.own_count + sum(tables.registered_counts().values()),
+        "revision": tables.revision,
         "previous": before
         and {"bundle": before.name, "folder": before.folder.name, "sha256": before.sha256},
     }

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.http import bodies, etags, faults
-from service.http.deps import ServiceDep, answer
+from service.http.deps import CollectionQuery, ServiceDep, answer
 from service.http.drafts import NewClassBody, NewClassesBody, draft_of, drafts_of
 from service.http.idempotency import REPLAYED, KeyDep, once_of
 from service.http.openapi import documented, reference
@@ -22,7 +22,7 @@ from service.http.schemas import (
     Removed,
     Replaced,
 )
-from service.registry.records import ClassSummary
+from service.registry.records import DEFAULT_COLLECTION, ClassSummary
 from service.usecases.neighbours import lookalikes, neighbours
 
 router = APIRouter(tags=["classes"])
@@ -75,12 +75,13 @@ async def list_classes(
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="classes in a page")] = 100,
     after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """All classes, the bundle's own and the registered ones, in the order of their ids.
 
     Page by page: send `next` as `after` until it is null.
     """
-    table = service.admitting().registry.table
+    table = service.admitting().collection(collection).table
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(service.workers, table.page, after, limit + 1)
     page = found[:limit]
@@ -106,14 +107,17 @@ async def list_classes(
     openapi_extra=etags.IF_NONE_MATCH,
 )
 async def get_class(
-    class_id: ClassId, service: ServiceDep, if_none_match: etags.IfNoneMatch = None
+    class_id: ClassId,
+    service: ServiceDep,
+    if_none_match: etags.IfNoneMatch = None,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """One class as the list shows it, with its whole sheet and its metadata.
 
     `attributes` is one number for each attribute, in the order of `GET /attributes`.
     """
     generation = service.admitting()
-    record = await generation.registry.look(class_id)
+    record = await generation.collection(collection).look(class_id)
     summary = record.summary
     tag = etags.tag_of(summary.revision)
     if summary.seen:
@@ -140,13 +144,14 @@ async def get_neighbours(
     class_id: ClassId,
     service: ServiceDep,
     limit: Annotated[int, Query(ge=1, le=MAX_NEIGHBOURS, description="at most")] = 10,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """The classes that a class will be confused with: its nearest ones.
 
     `similarity` is the cosine of both prototypes, which an image is compared with: at 1 no image
     can tell the two classes apart.
     """
-    table = service.admitting().registry.table
+    table = service.admitting().collection(collection).table
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(service.workers, neighbours, table, class_id, limit)
     return answer(
@@ -175,7 +180,10 @@ async def get_neighbours(
     openapi_extra=_body(NewClassBody, NewClassesBody),
 )
 async def register_classes(
-    request: Request, service: ServiceDep, idempotency_key: KeyDep
+    request: Request,
+    service: ServiceDep,
+    idempotency_key: KeyDep,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """Register a class by its sheet, or several as `{"classes": [...]}`, all or none.
 
@@ -202,12 +210,12 @@ async def register_classes(
         once = None
         if idempotency_key is not None:
             once = await loop.run_in_executor(service.workers, once_of, idempotency_key, body)
-        added = await service.register.add(generation, drafts, single=single, once=once)
+        added = await service.register.add(generation, collection, drafts, single=single, once=once)
     headers = {REPLAYED: "true"} if added.again else {}
     if single:
-        headers["Location"] = f"/classes/{added.classes[0].class_id}"
+        headers["Location"] = _path(added.classes[0].class_id, collection)
         headers["ETag"] = etags.tag_of(added.revision)
-    warnings = await _warnings(service, generation, added.classes)
+    warnings = await _warnings(service, generation, collection, added.classes)
     listed = [_shown(item) for item in added.classes]
     return answer({"classes": listed, "revision": added.revision, **warnings}, 201, headers)
 
@@ -223,7 +231,11 @@ async def register_classes(
     openapi_extra={**etags.IF_MATCH, **_body(NewClassBody)},
 )
 async def replace_class(
-    class_id: ClassId, request: Request, service: ServiceDep, if_match: etags.IfMatch = None
+    class_id: ClassId,
+    request: Request,
+    service: ServiceDep,
+    if_match: etags.IfMatch = None,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """Put another sheet, name, metadata and photographs in place of a registered class's.
 
@@ -236,9 +248,9 @@ async def replace_class(
         loop = asyncio.get_running_loop()
         draft = await loop.run_in_executor(service.workers, draft_of, body)
         item, revision = await service.register.replace(
-            generation, class_id, draft, etags.expected(if_match or ())
+            generation, collection, class_id, draft, etags.expected(if_match or ())
         )
-    warnings = await _warnings(service, generation, [item])
+    warnings = await _warnings(service, generation, collection, [item])
     headers = {"ETag": etags.tag_of(revision)}
     return answer({**_shown(item), "revision": revision, **warnings}, headers=headers)
 
@@ -257,7 +269,10 @@ async def replace_class(
     openapi_extra=etags.IF_MATCH,
 )
 async def remove_class(
-    class_id: ClassId, service: ServiceDep, if_match: etags.IfMatch = None
+    class_id: ClassId,
+    service: ServiceDep,
+    if_match: etags.IfMatch = None,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """Remove a registered class; its id and its name are free again.
 
@@ -265,18 +280,19 @@ async def remove_class(
     With the class's `ETag` as `If-Match`, nothing is removed that someone else has changed.
     """
     revision = await service.register.remove(
-        service.admitting(), class_id, etags.expected(if_match or ())
+        service.admitting(), collection, class_id, etags.expected(if_match or ())
     )
     return answer({"class_id": class_id, "revision": revision})
 
 
 async def _warnings(
-    service: Service, generation: Generation, classes: Sequence[ClassSummary]
+    service: Service, generation: Generation, collection: str, classes: Sequence[ClassSummary]
 ) -> dict[str, Any]:
     """`warnings` about classes that can hardly be told from others, if there are any."""
     loop = asyncio.get_running_loop()
     ids = [item.class_id for item in classes]
-    found = await loop.run_in_executor(service.workers, lookalikes, generation.registry.table, ids)
+    table = generation.collection(collection).table
+    found = await loop.run_in_executor(service.workers, lookalikes, table, ids)
     listed = [
         {
             "class_id": item.class_id,
@@ -288,6 +304,11 @@ async def _warnings(
         for item in found
     ]
     return {"warnings": listed} if listed else {}
+
+
+def _path(class_id: str, collection: str) -> str:
+    where = "" if collection == DEFAULT_COLLECTION else f"?collection={collection}"
+    return f"/classes/{class_id}{where}"
 
 
 def _shown(item: ClassSummary) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from starlette.responses import Response
 from service.engine.generation import Generation
 from service.errors import RequestError
 from service.http import faults
-from service.http.deps import BoxDep, ServiceDep, images_of, listed, quick_answer
+from service.http.deps import BoxDep, CollectionQuery, ServiceDep, images_of, listed, quick_answer
 from service.http.openapi import documented
 from service.http.routes.classify import image_body
 from service.http.schemas import ExplanationList
+from service.registry.records import DEFAULT_COLLECTION
 from service.usecases.explain import Explanation, Explanations, position_of
 
 MAX_CLASSES = 10
@@ -43,6 +44,7 @@ async def explain(
     attribute: Annotated[
         str | None, Query(description="whose map alone is wanted; in a picture, instead of all")
     ] = None,
+    collection: CollectionQuery = DEFAULT_COLLECTION,
 ) -> Response:
     """Why does a class score as it does on one image? Attribute by attribute, the largest first.
 
@@ -66,7 +68,7 @@ async def explain(
         image = images[0]
         if not isinstance(image, bytes):  # in a list of one
             raise image
-        found = await service.explain.explain(generation, image, asked, box)
+        found = await service.explain.explain(generation, collection, image, asked, box)
         if PNG not in request.headers.get("accept", ""):
             return quick_answer(_content(generation, found, attribute))
         largest = service.settings.max_image_pixels

@@ -164,7 +164,8 @@ async def infer(request: Request, service: ServiceDep, model: Model) -> Response
     The input `image` is BYTES of shape [N] or [N, 1], encoded images, or UINT8 of shape
     [N, height, width, 3] or [height, width, 3], pixels. The outputs have a row for each image:
     `class_ids`, `class_names` and `probabilities` of the best `top_k` classes (a parameter, 5 by
-    default), and `embedding` where `outputs` asks for it. Errors are of the whole request.
+    default) of a `collection` (another one), and `embedding` where `outputs` asks for it. Errors
+    are of the whole request.
 
     Triton's binary tensor extension works both ways: tensors as bytes after the JSON.
     """
@@ -227,7 +228,7 @@ async def _infer(request: Request, service: Service, generation: Generation) -> 
             )
             size = generation.backend.info.input_size
             images = await loop.run_in_executor(service.workers, _fitted, asked.images, size)
-            question = Question(top_k=asked.top_k)
+            question = Question(asked.collection, asked.top_k)
             field = await service.classify.field(generation, question)
             results = await service.classify.many(generation, field, images, question)
             content, headers = await loop.run_in_executor(

@@ -15,7 +15,7 @@ from service.http.forms import check_form, fields
 from service.http.openapi import documented, reference
 from service.http.routes.classify import answered, result_of
 from service.http.schemas import Preview
-from service.usecases.register_class import Draft
+from service.usecases.checking import Draft
 
 router = APIRouter(tags=["classes"])
 

@@ -1,0 +1,204 @@
+"""`POST /import` and `GET /export`: any number of classes, a line each."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.asking import best
+
+Picture = Callable[..., bytes]
+Problem = Callable[..., dict[str, Any]]
+Start = Callable[..., Any]
+
+KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
+NDJSON = {"content-type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def server(start: Start) -> Any:
+    return start(max_body_bytes="2000", sheets_timeout_s="1", max_image_bytes="1500")
+
+
+def line(class_id: str, sheet: Any = None, **fields: Any) -> bytes:
+    body = {"class_id": class_id, "name": class_id.title(), "attributes": sheet or KITE, **fields}
+    return json.dumps(body).encode() + b"\n"
+
+
+def sent(http: httpx.Client, body: bytes | Iterator[bytes], **query: Any) -> dict[str, Any]:
+    answer = http.post("/import", content=body, params=query, headers=NDJSON)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def ids(http: httpx.Client, collection: str = "default") -> list[str]:
+    query = {"collection": collection, "limit": 1000}
+    listed = http.get("/classes", params=query).json()["classes"]
+    return [item["class_id"] for item in listed if not item["seen"]]
+
+
+def test_imported_classes_are_recognised_at_once(server: Any, picture: Picture) -> None:
+    body = line("kite") + line("gull", GULL, metadata={"of": "a guide"})
+
+    answer = sent(server.client, body)
+
+    assert (answer["registered"], answer["failed"], answer["problems"]) == (2, 0, [])
+    assert answer["revision"] == 1
+    assert [best(server, picture(sheet)) for sheet in (KITE, GULL)] == ["Kite", "Gull"]
+    assert server.client.get("/classes/gull").json()["metadata"] == {"of": "a guide"}
+
+
+def test_a_body_far_beyond_the_limit_of_others_comes_in_pieces(server: Any) -> None:
+    whole = b"".join(line(f"c{number:04}") for number in range(2500))
+    pieces = (whole[at : at + 777] for at in range(0, len(whole), 777))
+
+    answer = sent(server.client, pieces)
+
+    assert answer["registered"] == 2500
+    assert answer["revision"] >= 3  # several transactions
+    assert len(whole) > 100_000
+    assert len(server.client.get("/export").content.splitlines()) == 2500
+
+
+def test_what_is_wrong_with_a_line_stands_at_its_number_and_holds_no_other_up(
+    server: Any,
+) -> None:
+    sent(server.client, line("there"))
+    lines = [
+        line("a"),
+        b"\n",
+        b"{no json\n",
+        line("b", {"has_crown": "pink"}),
+        b'["a list"]\n',
+        line("a", name="Twice"),
+        line("there", name="Other"),
+        line("other", name="There"),
+        line("robin"),
+        line("c", like="nobody"),
+        line("d", unknown=1),
+        line("e", examples=["bm8gaW1hZ2U="]),
+        line("f")[:-1],
+    ]
+
+    answer = sent(server.client, b"".join(lines))
+
+    codes = {item["line"]: item["problem"]["code"] for item in answer["problems"]}
+    assert codes == {
+        3: "json_invalid",
+        4: "unknown_attribute",
+        5: "validation",
+        6: "class_exists",
+        7: "class_exists",
+        8: "name_taken",
+        9: "bundle_class",
+        10: "unknown_class",
+        11: "validation",
+        12: "image_unreadable",
+    }
+    assert all("index" not in item["problem"] for item in answer["problems"])
+    assert (answer["registered"], answer["failed"], answer["skipped"]) == (2, 10, 0)
+    assert ids(server.client) == ["a", "f", "there"]
+
+
+def test_a_second_attempt_passes_over_what_is_there(server: Any) -> None:
+    body = line("a") + line("b")
+    sent(server.client, body)
+
+    again = sent(server.client, body + line("c") + line("robin"), skip_existing=True)
+
+    assert (again["registered"], again["skipped"], again["failed"]) == (1, 2, 1)
+    assert again["problems"][0]["problem"]["code"] == "bundle_class"
+    assert sent(server.client, body)["failed"] == 2
+
+
+def test_a_line_may_be_like_an_earlier_one_and_have_photographs(
+    server: Any, picture: Picture
+) -> None:
+    from base64 import b64encode
+
+    photograph = b64encode(picture(GULL, size=24)).decode()
+    body = line("kite") + json.dumps({"name": "Second", "like": "kite", "class_id": "s"}).encode()
+    body += b"\n" + line("seen", GULL, examples=[photograph])
+
+    assert sent(server.client, body)["registered"] == 3
+    sheets = [server.client.get(f"/classes/{i}").json()["attributes"] for i in ("kite", "s")]
+    assert sheets[0] == sheets[1]
+    assert server.client.get("/classes/seen").json()["examples"] == 1
+
+
+def test_what_one_collection_exports_another_imports(server: Any, picture: Picture) -> None:
+    lines = (line(f"c{number}", GULL, metadata={"n": number}) for number in range(501))
+    sent(server.client, line("kite") + b"".join(lines), collection="a")
+
+    exported = server.client.get("/export", params={"collection": "a"})
+    assert exported.headers["content-type"].startswith("application/x-ndjson")
+    assert server.client.get("/export").content == b""
+    assert sent(server.client, exported.content, collection="b")["registered"] == 502
+
+    assert ids(server.client, "b") == ids(server.client, "a")
+    for class_id in ("kite", "c500"):
+        one, other = (
+            server.client.get(f"/classes/{class_id}", params={"collection": name}).json()
+            for name in "ab"
+        )
+        assert one["attributes"] == other["attributes"]
+        assert one["metadata"] == other["metadata"]
+    assert best(server, picture(KITE), collection="b") == "Kite"
+    assert server.client.get("/export", params={"collection": "b"}).content == exported.content
+
+
+def test_a_line_that_is_too_long_ends_the_import_and_those_before_stay(
+    server: Any, problem: Problem
+) -> None:
+    many = b"".join(line(f"c{number}") for number in range(600))
+
+    refused = server.client.post(
+        "/import", content=(part for part in (many, b"x" * 2001, line("z"))), headers=NDJSON
+    )
+
+    detail = problem(refused, 413, "body_too_large")["detail"]
+    registered = len(server.client.get("/export").content.splitlines())
+    assert f"{registered} were registered" in detail
+    assert "z" not in ids(server.client)
+
+
+def test_a_body_that_stops_coming_is_given_up_and_the_lines_before_stay(server: Any) -> None:
+    many = b"".join(line(f"c{number}") for number in range(600))
+    head = f"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: {len(many) + 99}\r\n\r\n"
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(head.encode() + many + b'{"name"')
+        answer = connection.makefile("rb").read().decode()
+
+    assert answer.startswith("HTTP/1.1 408 ")
+    registered = len(server.client.get("/export").content.splitlines())
+    assert 0 < registered <= 600
+    assert f"{registered} were registered" in answer
+
+
+def test_a_client_that_leaves_leaves_whole_lines(server: Any) -> None:
+    body = b"".join(line(f"c{number}") for number in range(600)) + line("last")[:-9]
+    head = f"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 99}\r\n\r\n"
+    with socket.create_connection(server.address) as connection:
+        connection.sendall(head.encode() + body)
+
+    assert sent(server.client, line("after"))["registered"] == 1
+    assert "last" not in ids(server.client)
+
+
+def test_only_ndjson_is_taken(server: Any, problem: Problem) -> None:
+    for kind in ("application/json", "text/csv", "multipart/form-data"):
+        answer = server.client.post("/import", content=b"{}", headers={"content-type": kind})
+        problem(answer, 415, "unsupported_media_type")
+    gzip = {**NDJSON, "content-encoding": "gzip"}
+    answer = server.client.post("/import", content=b"{}", headers=gzip)
+    problem(answer, 415, "unsupported_encoding")
+
+
+def test_an_empty_body_registers_nothing(server: Any) -> None:
+    answer = sent(server.client, b"\n\n")
+    assert (answer["registered"], answer["failed"], answer["revision"]) == (0, 0, 0)
