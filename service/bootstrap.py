@@ -68,6 +68,7 @@ class Service:
     swap: SwapBundle
     plan: Plan
     state: State = "starting"
+    warmed_up: bool = False  # and so it stays, also while shutting down
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -85,6 +86,11 @@ class Service:
         if self.state != "ready":
             raise NotReady(_STATES[self.state])
         return self.generation
+
+    def check_started(self) -> None:
+        """Raises: NotReady, as long as no warm-up has succeeded."""
+        if not self.warmed_up:
+            raise NotReady(_STATES[self.state])
 
     def start(self) -> None:
         """Warm up in the background; needs a running event loop."""
@@ -118,6 +124,7 @@ class Service:
             self.state = "failed"
             self.settled.set()
             return
+        self.warmed_up = True
         if self.state == "starting":
             self.state = "ready"
         self.settled.set()

@@ -69,7 +69,7 @@ class CollectionList(BaseModel):
 
 
 class Status(BaseModel):
-    status: Literal["alive", "ready"]
+    status: Literal["alive", "ready", "started"]
 
 
 class Class(BaseModel):

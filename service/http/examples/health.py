@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz` and `/metrics`."""
+"""`/livez`, `/readyz`, `/startupz` and `/metrics`."""
 
 from service.http.examples.words import Example
 
@@ -11,5 +11,6 @@ def of_health() -> dict[str, Example]:
     return {
         "livez": Example(answers={"alive": {"status": "alive"}}),
         "readyz": Example(answers={"ready": {"status": "ready"}}),
+        "startupz": Example(answers={"started": {"status": "started"}}),
         "metrics": Example(answers={"one of them": metrics}),
     }

@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`, by Kubernetes' names."""
+"""`/livez`, `/readyz` and `/startupz`, by Kubernetes' names."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -35,3 +35,19 @@ async def readyz(service: ServiceDep) -> Response:
     """
     service.admitting()
     return answer({"status": "ready"})
+
+
+@router.get(
+    "/startupz",
+    summary="Has it started?",
+    response_model=Status,
+    responses=documented(faults.NOT_READY),
+)
+async def startupz(service: ServiceDep) -> Response:
+    """200 once it was warm for the first time, and from then on, also while it shuts down.
+
+    For a startup probe, until whose success the other two are not asked. A service whose warm-up
+    fails says 503, and ends.
+    """
+    service.check_started()
+    return answer({"status": "started"})
