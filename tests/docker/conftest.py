@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -193,6 +194,15 @@ def prometheus(
         yield Prometheus(client)
     process.terminate()
     process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def dockerfile() -> ModuleType:
+    sys.path.insert(0, str(DOCKER))
+    import dockerfile
+
+    sys.path.remove(str(DOCKER))
+    return dockerfile
 
 
 @pytest.fixture(scope="session")

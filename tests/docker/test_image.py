@@ -21,15 +21,6 @@ TARGETS = ("cpu", "gpu")
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+) \\$", re.M)
 
 
-@pytest.fixture(scope="module")
-def dockerfile() -> ModuleType:
-    sys.path.insert(0, str(DOCKER))
-    import dockerfile
-
-    sys.path.remove(str(DOCKER))
-    return dockerfile
-
-
 def locked(name: str) -> dict[str, str]:
     return dict(PINNED.findall((DOCKER / name).read_text()))
 
