@@ -45,7 +45,8 @@ Classify an image with `POST /classify`; describe a class that there is no photo
 `POST /classes`, and the next image can be classified as it. `GET /attributes` lists the words.
 
 Errors are RFC 9457 problem details, `application/problem+json` with a stable `code`; where it is
-503, `Retry-After` says when to try again. Every answer has an `X-Request-ID`, as the log does.
+503, `Retry-After` says when to try again. Every answer has an `X-Request-ID`, as the log does: the
+request's own, or one that the service made.
 """
 
 
@@ -82,8 +83,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    app.direct = Observed(classify.Direct(service), service.metrics, service.generations)
-    app.add_middleware(Observed, metrics=service.metrics, generations=service.generations)
+    around = service.metrics, service.generations, service.tracer
+    app.direct = Observed(classify.Direct(service), *around)
+    app.add_middleware(Observed, *around)
     problems.install(app)
     for routes in (
         classify,

@@ -30,6 +30,7 @@ from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.settings import Settings
+from service.tracing import Tracer
 from service.usecases.classify import Classify
 from service.usecases.explain import Explain
 from service.usecases.gathering import IMAGES_AT_ONCE
@@ -67,6 +68,7 @@ class Service:
     generations: Generations
     swap: SwapBundle
     plan: Plan
+    tracer: Tracer
     state: State = "starting"
     warmed_up: bool = False  # and so it stays, also while shutting down
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -230,6 +232,7 @@ def build(
             metrics.swap_ended,
         ),
         plan=plan,
+        tracer=Tracer(),
     )
     describe(generations.current)
     metrics.watch(lambda: _reading(service))

@@ -1,10 +1,12 @@
-"""Log lines: an event and its fields, as text or as JSON."""
+"""Log lines: an event and its fields, as text or as JSON, with the ids of the request, if any."""
 
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any
+
+from service import tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -13,9 +15,16 @@ def set_up(level: str, log_format: str) -> None:
     """Send every logger's lines to stderr. Called once, by a command; never on import."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.addFilter(_identified)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def _identified(record: logging.LogRecord) -> bool:
+    """Put the ids of the request that the line is written for into it."""
+    vars(record).update(tracing.current.get().ids)
+    return True
 
 
 class TextFormatter(logging.Formatter):

@@ -11,6 +11,7 @@ from docs.generate.markdown import block, code, prose, table
 from model import bundle as bundles
 from model.runtime.fake import FakeBackend
 from service.app import create_app
+from service.http.openapi import REQUEST_ID
 from service.settings import Settings
 
 _BIRDS = Path(__file__).resolve().parents[2] / "weights" / "birds"
@@ -59,7 +60,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"### {method} {path} {{#{operation['operationId']}}}\n",
         f"**{operation['summary']}.** {prose(operation['description'])}",
     ]
-    if parameters := operation.get("parameters"):
+    # The header that every operation takes is told of at the top.
+    if parameters := [item for item in operation["parameters"] if item["name"] != REQUEST_ID]:
         rows = [_parameter(item) for item in parameters]
         parts.append(table(("parameter", "in", "value", "default", ""), rows))
     if body := operation.get("requestBody"):

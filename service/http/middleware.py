@@ -1,19 +1,24 @@
-"""Around every request: an id, its time, and a last net for errors that nobody foresaw."""
+"""Around every request: its ids, its time, and a last net for errors that nobody foresaw."""
 
 import logging
 import random
+import re
 import time
-import uuid
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import tracing
 from service.engine.generations import Generations
 from service.errors import ClientGone, DeadlinePassed, NotReady, Overloaded
 from service.http.problems import response_of
 from service.metrics import Metrics
+from service.tracing import Trace, Tracer
 
 log = logging.getLogger(__name__)
 
+# Nothing that could end a header or a field of a log line, which a blank does.
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _REJECTIONS = {
     Overloaded.code,
@@ -31,24 +36,29 @@ class Observed:
 
     Args:
         generations: what a request may use stays open until its answer.
+        tracer: begins each request's trace.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, generations: Generations) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, generations: Generations, tracer: Tracer
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._generations = generations
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Not uuid4, which asks the kernel: an id names a request, and is no secret.
-        request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+        request_id = _request_id(scope["headers"])
         method = scope["method"]
         # The server leaves out the body, for its own scope still says HEAD.
         inner = {**scope, "method": "GET" if method == "HEAD" else method}
         status = 0
         started = time.perf_counter()
+        trace = self._tracer.begin(request_id, scope)
+        handling = tracing.current.set(trace)
 
         async def send_observed(message: Message) -> None:
             nonlocal status
@@ -61,20 +71,31 @@ class Observed:
             with self._generations.epoch:
                 await self._app(inner, receive, send_observed)
         except Exception as error:
-            log.exception("request failed", extra={"request_id": request_id})
+            log.exception("request failed")
             if status:
                 raise
             await response_of(error, scope["path"])(inner, receive, send_observed)
         finally:
-            self._note(inner, method, status, time.perf_counter() - started)
+            tracing.current.reset(handling)
+            self._note(inner, method, status, time.perf_counter() - started, trace)
 
-    def _note(self, scope: Scope, method: str, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+    def _note(self, scope: Scope, method: str, status: int, seconds: float, trace: Trace) -> None:
+        route = getattr(scope.get("route"), "path", None)
+        trace.end(method, route, status)
         self._metrics.request_ended(
-            route, method if method in _METHODS else "other", status, seconds
+            route or "unmatched", method if method in _METHODS else "other", status, seconds
         )
         problem = scope.get("umzero.problem")
         if problem == ClientGone.code:
             self._metrics.request_cancelled()
         elif problem in _REJECTIONS:
             self._metrics.request_rejected(problem)
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The client's, where it is safe in a header and in a log; else one of ours."""
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    # Not uuid4, which asks the kernel: an id names a request, and is no secret.
+    return f"{random.getrandbits(128):032x}"

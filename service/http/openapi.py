@@ -24,12 +24,21 @@ JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
 _METHODS = ("get", "put", "post", "delete")
 _RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
-_REQUEST_ID = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+REQUEST_ID = "X-Request-ID"
+_REQUEST_ID_OUT = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
+_REQUEST_ID_IN = {
+    "name": REQUEST_ID,
+    "in": "header",
+    "required": False,
+    "description": "names this request in the service's log; what isn't 1 to 128 visible ASCII "
+    "characters is replaced",
+    "schema": {"type": "string"},
+}
 _HEADERS = {
     "RequestId": {
-        "description": "names this request in the service's log",
+        "description": "names this request in the service's log; the client's own, if it sent one",
         "required": True,
-        "schema": {"type": "string", "format": "uuid"},
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
     "RetryAfter": {
         "description": "seconds to wait before the next attempt",
@@ -130,8 +139,9 @@ def _document(app: FastAPI, examples: Mapping[str, Example]) -> dict[str, Any]:
     components["headers"] = _HEADERS
     for operation in operations(document):
         _drop_framework_s_422(operation)
+        operation["parameters"] = [*operation.get("parameters", ()), _REQUEST_ID_IN]
         for response in operation["responses"].values():
-            response.setdefault("headers", {}).update(_REQUEST_ID)
+            response.setdefault("headers", {}).update(_REQUEST_ID_OUT)
         if example := examples.get(operation["operationId"]):
             _show(example, operation)
     for name in ("HTTPValidationError", "ValidationError"):

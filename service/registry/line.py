@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from service.errors import DeadlinePassed, StoreUnavailable
@@ -31,7 +32,8 @@ class Line:
             StoreUnavailable: its turn did not come; it won't be run.
             DeadlinePassed: it is still running.
         """
-        running = self._threads.submit(function)
+        # What the thread logs is said for the request that asked.
+        running = self._threads.submit(copy_context().run, function)
         answer = asyncio.wrap_future(running)
         try:
             await asyncio.wait([answer], timeout=TURN_S)

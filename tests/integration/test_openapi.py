@@ -101,6 +101,8 @@ def test_every_operation_says_what_can_go_wrong(document: Document) -> None:
                 assert all(f"`{code}`: " in response["description"] for code in codes)
             assert ("Retry-After" in response["headers"]) == (status == "503")
         assert all("X-Request-ID" in r["headers"] for r in operation["responses"].values())
+        sent = [item["name"] for item in operation["parameters"] if item["in"] == "header"]
+        assert sent.count("X-Request-ID") == 1, label
 
 
 def test_every_example_is_valid_against_its_own_schema(document: Document) -> None:
