@@ -29,8 +29,9 @@ from service.registry.prototypes import prototypes_of
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
+from service.registry.traced_store import traced
 from service.settings import Settings
-from service.tracing import Tracer
+from service.tracing import Tracer, tracer_to
 from service.usecases.classify import Classify
 from service.usecases.explain import Explain
 from service.usecases.gathering import IMAGES_AT_ONCE
@@ -116,6 +117,7 @@ class Service:
         await self.swap.stop()
         await self.generations.close()
         await asyncio.to_thread(self.workers.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self.tracer.close)
 
     async def _warm_up(self) -> None:
         try:
@@ -155,8 +157,9 @@ def build(
 
     Raises:
         ModelError: no bundle there, or no backend for it.
-        ConfigurationError: the database can't be used.
+        ConfigurationError: the database can't be used, or a module is missing.
     """
+    tracer = tracer_to(settings.traces, version())
     bundle = bundles.read(settings.bundle)
     cpus = member.share.cpus if member else available_cpus()
     if backend is None and open_backend is not None:
@@ -166,6 +169,8 @@ def build(
     classes = store or SqlStore(
         settings.store_url, bundle.manifest.attributes.names, settings.database_timeout_s
     )
+    if settings.traces != "none":
+        classes = traced(classes)
     metrics = Metrics(member)
     rate = ServiceRate(plan.lanes, metrics)
 
@@ -232,7 +237,7 @@ def build(
             metrics.swap_ended,
         ),
         plan=plan,
-        tracer=Tracer(),
+        tracer=tracer,
     )
     describe(generations.current)
     metrics.watch(lambda: _reading(service))

@@ -49,6 +49,7 @@ def serve(
     max_body_bytes: Annotated[int | None, typer.Option(help=_help("max_body_bytes"))] = None,
     log_level: Annotated[str | None, typer.Option(help=_help("log_level"))] = None,
     log_format: Annotated[str | None, typer.Option(help=_help("log_format"))] = None,
+    traces: Annotated[str | None, typer.Option(help=_help("traces"))] = None,
 ) -> None:
     """Serve a bundle over HTTP. Options are variables, too: --max-batch is UMZERO_MAX_BATCH."""
     given = {key: value for key, value in locals().items() if value is not None}

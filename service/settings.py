@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         "info", description="debug, info, warning or error"
     )
     log_format: Literal["text", "json"] = Field("text", description="text or json")
+    traces: Literal["none", "otlp", "console"] = Field(
+        "none", description="of requests: none, otlp or console; OTEL_* variables say the rest"
+    )
 
     @property
     def store_url(self) -> str:

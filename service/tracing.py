@@ -1,12 +1,15 @@
 """The trace of the request that code works for: its ids, for the log, and its spans.
 
-A span is nothing yet.
+Nothing here imports OpenTelemetry; `service.otel` does, where the settings ask for traces. Without
+them, and in requests that are not sampled, a span is nothing.
 """
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
+
+from service.errors import ConfigurationError
 
 Attributes = Mapping[str, str | int]
 Interval = tuple[float, float]  # of `time.perf_counter`
@@ -58,3 +61,20 @@ current: ContextVar[Trace] = ContextVar("trace", default=_NO_REQUEST)
 def span(name: str, attributes: Attributes | None = None) -> AbstractContextManager[None]:
     """A step of the current request, if there is one."""
     return current.get().span(name, attributes)
+
+
+def tracer_to(exporter: str, version: str) -> Tracer:
+    """What begins traces, for `settings.traces`.
+
+    Raises:
+        ConfigurationError: OpenTelemetry is not installed.
+    """
+    if exporter == "none":
+        return Tracer()
+    try:
+        from service import otel  # noqa: PLC0415 - OpenTelemetry's SDK is an extra
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"traces need the module {error.name}: pip install 'umzero[otel]'"
+        ) from error
+    return otel.SpanTracer(exporter, version)

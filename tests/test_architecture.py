@@ -59,6 +59,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "alembic": ("service.registry",),
     "psycopg": ("service.registry.postgres",),
     "prometheus_client": ("service.metrics",),
+    "opentelemetry": ("service.otel", "umzero.attempts"),
     "typer": COMMANDS,
     "rich": (*COMMANDS, "model.training", "umzero.progress"),
     "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),

@@ -1,5 +1,6 @@
 """What both clients do around a request: when to try again, and how an answer is taken."""
 
+import sys
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -23,6 +24,10 @@ def request(call: Call[Any]) -> dict[str, Any]:
     headers = {"Accept": "image/png" if call.read is bytes else "application/json"}
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
+    if "opentelemetry.trace" in sys.modules:  # else the caller has no trace that could go on
+        from opentelemetry import propagate  # noqa: PLC0415
+
+        propagate.inject(headers)
     return {
         "method": call.method,
         "url": call.path,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -16,7 +17,8 @@ def in_order(
     The first error that is raised ends it. Who stops listening does not wait for what was asked.
     """
     pool = ThreadPoolExecutor(at_once)
+    contexts = [copy_context() for _ in items]  # the caller's, which its trace is in
     try:
-        yield from pool.map(function, items)
+        yield from pool.map(lambda context, item: context.run(function, item), contexts, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

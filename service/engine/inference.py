@@ -12,10 +12,12 @@ from model import look
 from model.errors import ImageError
 from model.preprocess import Box
 from model.runtime.base import F32, U8, Backend, SharesThreads
+from service import tracing
 from service.engine.batcher import Batcher, BatcherClosed, Observer, QueueFull
 from service.engine.cpus import seats
 from service.engine.decoding import Decoding
 from service.errors import NotReady, Overloaded
+from service.tracing import Interval
 
 # A larger file would keep the others of its batch waiting for its pixels.
 _LIGHT_BYTES = 2**20
@@ -48,8 +50,21 @@ class Pixels:
     """An image as the network takes it, (S, S, 3)."""
 
     array: U8
-    decode_s: float = 0.0
+    decoding: Interval | None = None
     origin: Encoded | None = None
+
+    @property
+    def decode_s(self) -> float:
+        return self.decoding[1] - self.decoding[0] if self.decoding else 0.0
+
+
+class Times(NamedTuple):
+    """Of an image's way through a lane, by `time.perf_counter`."""
+
+    taken: float  # by the lane
+    decoding: Interval | None  # None: it came as pixels
+    inference: Interval
+    batch: int  # images that were embedded together
 
 
 class Inference:
@@ -86,7 +101,7 @@ class Inference:
         self._embed_beside = (
             backend.embed_beside if isinstance(backend, SharesThreads) else backend.embed
         )
-        self._batcher: Batcher[Encoded | Pixels, Seen] = Batcher(
+        self._batcher: Batcher[Encoded | Pixels, tuple[Seen, Times]] = Batcher(
             self._run,
             max_batch=max(max_batch, _HANDED) if self._lanes_decode else max_batch,
             capacity=capacity,
@@ -125,7 +140,8 @@ class Inference:
         Raises:
             model.errors.ImageError: it can't be used.
         """
-        return await self._decoding.decode(data, None)
+        with tracing.span("decode"):
+            return await self._decoding.decode(data, None)
 
     async def close(self) -> None:
         """Answer what is queued."""
@@ -138,21 +154,25 @@ class Inference:
             return await self._submit(image)
         started = time.perf_counter()
         pixels = await self._decoding.decode(image.data, image.box)
-        return await self._submit(Pixels(pixels, time.perf_counter() - started, image))
+        return await self._submit(Pixels(pixels, (started, time.perf_counter()), image))
 
     async def _submit(self, image: Encoded | Pixels) -> Seen:
+        queued = time.perf_counter()
         try:
-            return await self._batcher.submit(image)
+            seen, times = await self._batcher.submit(image)
         except QueueFull as error:
             raise Overloaded("too many images wait already; try again") from error
         except BatcherClosed as error:
             raise NotReady("the service is shutting down") from error
+        _note(times, queued)
+        return seen
 
-    def _run(self, images: Sequence[Encoded | Pixels]) -> list[Seen | Exception]:
+    def _run(self, images: Sequence[Encoded | Pixels]) -> list[tuple[Seen, Times] | Exception]:
         """In a lane; an image that can't be decoded fails alone."""
+        taken = time.perf_counter()
         decoded = [self._pixels(image) for image in images]
         good = [image for image in decoded if isinstance(image, Pixels)]
-        seen = iter(self._seen(good) if good else ())
+        seen = iter(self._seen(good, taken) if good else ())
         return [next(seen) if isinstance(image, Pixels) else image for image in decoded]
 
     def _pixels(self, image: Encoded | Pixels) -> Pixels | ImageError:
@@ -164,28 +184,32 @@ class Inference:
             array = self._decoding.here(image.data, image.box, helped=alone)
         except ImageError as error:
             return error
-        return Pixels(array, time.perf_counter() - started, image)
+        return Pixels(array, (started, time.perf_counter()), image)
 
-    def _seen(self, images: Sequence[Pixels]) -> list[Seen]:
-        seen: list[Seen] = []
+    def _seen(self, images: Sequence[Pixels], taken: float) -> list[tuple[Seen, Times]]:
+        seen: list[tuple[Seen, Times]] = []
         for start in range(0, len(images), self._max_batch):
-            seen += self._one_batch(images[start : start + self._max_batch])
+            seen += self._one_batch(images[start : start + self._max_batch], taken)
         return seen
 
-    def _one_batch(self, images: Sequence[Pixels]) -> list[Seen]:
+    def _one_batch(self, images: Sequence[Pixels], taken: float) -> list[tuple[Seen, Times]]:
         arrays = [image.array for image in images]
         batch = arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
         started = time.perf_counter()
         embed = self._embed_beside if self._batcher.is_crowded else self._backend.embed
         found = embed(batch)
-        self._embedded(len(images), time.perf_counter() - started)
+        ended = time.perf_counter()
+        self._embedded(len(images), ended - started)
         return [
-            Seen(
-                embedding,
-                attributes,
-                maps,
-                image.decode_s,
-                self._window(fine, coarse, image.origin),
+            (
+                Seen(
+                    embedding,
+                    attributes,
+                    maps,
+                    image.decode_s,
+                    self._window(fine, coarse, image.origin),
+                ),
+                Times(taken, image.decoding, (started, ended), len(images)),
             )
             for embedding, attributes, maps, fine, coarse, image in zip(*found, images, strict=True)
         ]
@@ -206,3 +230,12 @@ def _together(first: Seen, second: Seen, window: look.Window) -> Seen:
         first.decode_s + second.decode_s,
         window,
     )
+
+
+def _note(times: Times, queued: float) -> None:
+    """The steps of one look, in the trace of the request that asked for it."""
+    trace = tracing.current.get()
+    trace.add("queue", (queued, times.taken))
+    if times.decoding is not None:
+        trace.add("decode", times.decoding)
+    trace.add("inference", times.inference, {"umzero.batch_size": times.batch})

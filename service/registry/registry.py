@@ -5,11 +5,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from typing import TypeVar
 
 from model.bundle import BundleClass
 from model.runtime.base import F32
+from service import tracing
 from service.errors import StoreUnavailable
 from service.registry.collection import Collection
 from service.registry.line import Line
@@ -19,6 +21,7 @@ from service.registry.records import ClassRecord, Key, NewClass, PhotographsMean
 from service.registry.store import ClassStore
 from service.registry.table import PrototypeTable
 from service.registry.tables import Tables, Written
+from service.registry.traced_store import STORE_CALL
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +78,12 @@ class Registry:
     async def catch_up(self) -> None:
         """`refresh` in the registry's thread; callers that come meanwhile share one run."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.ensure_future(self.call(self.refresh))
+            # Of no request's context: others may wait for it, too.
+            self._refreshing = asyncio.create_task(self.call(self.refresh), context=Context())
             # Nobody may be left to hear that it failed.
             self._refreshing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.shield(self._refreshing)
+        with tracing.span("store", {STORE_CALL: "refresh"}):
+            await asyncio.shield(self._refreshing)
 
     async def follow(self, interval_s: float) -> None:
         """Catch up again and again, until cancelled: after each interval, or when woken earlier."""

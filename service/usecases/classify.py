@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from model.errors import ImageError
 from model.preprocess import Box
 from model.runtime.base import F32, U8
+from service import tracing
 from service.engine.generation import Generation
 from service.errors import RequestError, RevisionUnavailable
 from service.registry.records import DEFAULT_COLLECTION
@@ -152,11 +153,12 @@ class Classify:
             attributes = strongest(seen.attributes, manifest.attributes.names, STRONGEST_ATTRIBUTES)
             return ranking.predictions, known, attributes
 
-        if len(field.table) <= _SMALL:
-            predictions, known, attributes = score()
-        else:
-            loop = asyncio.get_running_loop()
-            predictions, known, attributes = await loop.run_in_executor(self._workers, score)
+        with tracing.span("score"):
+            if len(field.table) <= _SMALL:
+                predictions, known, attributes = score()
+            else:
+                loop = asyncio.get_running_loop()
+                predictions, known, attributes = await loop.run_in_executor(self._workers, score)
         return Answer(
             predictions=predictions,
             attributes=attributes,
