@@ -37,12 +37,18 @@ class AsyncClient:
         self,
         url: str = DEFAULT_URL,
         *,
+        collection: str | None = None,
         retries: int = RETRIES,
         timeout_s: float = TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._retries = retries
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            timeout=timeout_s,
+            transport=transport,
+            params=attempts.of_collection(collection),
+        )
 
     async def classify(self, image: Photograph, top_k: int = 5, **question: Any) -> Classification:
         """See `Client.classify`."""

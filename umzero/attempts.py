@@ -19,6 +19,11 @@ _BUSY = (429, 503)
 Result = TypeVar("Result")
 
 
+def of_collection(name: str | None) -> dict[str, str]:
+    """What every request of a client asks beside its own."""
+    return {} if name is None else {"collection": name}
+
+
 def request(call: Call[Any]) -> dict[str, Any]:
     """httpx's arguments."""
     headers = {"Accept": "image/png" if call.read is bytes else "application/json"}

@@ -40,6 +40,7 @@ class Client:
 
     Args:
         url: of the server.
+        collection: whose classes are meant by every method; the server's `default` when None.
         retries: of a request, at most.
         timeout_s: of one attempt.
         transport: instead of the network, for tests.
@@ -49,12 +50,18 @@ class Client:
         self,
         url: str = DEFAULT_URL,
         *,
+        collection: str | None = None,
         retries: int = RETRIES,
         timeout_s: float = TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._retries = retries
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout_s,
+            transport=transport,
+            params=attempts.of_collection(collection),
+        )
 
     def classify(self, image: Photograph, top_k: int = 5, **question: Any) -> Classification:
         """The classes that an image shows, best first.

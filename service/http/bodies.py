@@ -27,7 +27,7 @@ _LINES_TYPES = (
     "",
     "application/x-www-form-urlencoded",  # curl's
 )
-_LINES, _LINES_BYTES = 500, 8 * 2**20  # of a batch, about
+_LINES, _LINES_BYTES = 500, 8 * 2**20  # of a batch, about as many
 
 
 async def read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
@@ -93,7 +93,9 @@ async def batches(
             raise BodyTimeout(
                 f"line {number} wasn't complete {timeout_s:g} s after those that were written"
             ) from error
-        yield [(i, line) for i, line in batch if line.strip()]
+        batch = [(i, line) for i, line in batch if line.strip()]
+        for start in range(0, len(batch), _LINES):  # what comes at once may be more
+            yield batch[start : start + _LINES]
 
 
 def media_type(content_type: str) -> str:

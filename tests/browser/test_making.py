@@ -307,3 +307,32 @@ def test_a_draft_that_loses_is_shown_at_its_place(
     assert at is not None
     assert int(at[1]) > 5
     assert (draft.locator(".rank-name").text_content() or "") == f"{at[1]}. Last"
+
+
+def test_the_page_of_a_collection_makes_and_shows_its_classes_alone(
+    playground: Playground, http: httpx.Client, picture: Picture
+) -> None:
+    address = playground.url
+    Playground(playground.page, f"{address}/?collection=of-the-browser").open()
+    expect(playground.page.get_by_text("collection of-the-browser")).to_be_visible()
+    playground.look_at(picture(NEW))
+    playground.tab("Make a class")
+    playground.name_class("Kept here")
+    by_sliders(playground)
+
+    playground.save()
+
+    expect(playground.best).to_contain_text("Kept here")
+    playground.tab("Classes")
+    expect(playground.page.locator("#classes li").filter(has_text="Kept here")).to_be_visible()
+    assert (
+        http.get("/export", params={"collection": "of-the-browser"}).json()["name"] == "Kept here"
+    )
+    playground.open()
+    expect(playground.page.get_by_text("collection of-the-browser")).to_have_count(0)
+    playground.tab("Classes")
+    assert "Kept here" not in playground.classes()
+    playground.page.goto(f"{address}/?collection=of-the-browser")
+    playground.tab("Classes")
+    playground.page.get_by_role("button", name="Delete Kept here").click()
+    expect(playground.page.locator("#classes li").filter(has_text="Kept here")).to_have_count(0)

@@ -26,6 +26,31 @@ def client(http: httpx.Client):
         yield client
 
 
+def test_a_client_of_a_collection_works_in_it_alone(
+    start: Callable[..., Server], picture: Picture, bundle: Bundle
+) -> None:
+    server, image = start(), picture(SHEET)
+
+    async def in_fleet_b() -> list[str]:
+        async with umzero.AsyncClient(server.url, collection="fleet-b") as client:
+            made = await client.register("Other", SHEET, class_id="x")
+            assert (await client.classify(image, scope="unseen")).best.name == "Other"
+            return [made.class_id, (await client.get("x")).name]
+
+    with umzero.Client(server.url, collection="fleet-a") as client:
+        client.register_many([umzero.NewClass("Mine", SHEET, class_id="x")])
+        assert client.classify(image).best.name == "Mine"
+        assert client.explain(image, "x").name == "Mine"
+        assert [near.class_id for near in client.neighbours("x", 99)] != []
+        assert asyncio.run(in_fleet_b()) == ["x", "Other"]
+        assert client.replace("x", "Renamed", SHEET).name == "Renamed"
+        assert [item.name for item in client.classes() if not item.seen] == ["Renamed"]
+        client.remove("x")
+        assert all(item.seen for item in client.classes())
+    with umzero.Client(server.url) as client:
+        assert len(list(client.classes())) == len(bundle.classes)
+
+
 def test_a_class_is_registered_recognised_replaced_and_removed(
     client: umzero.Client, picture: Picture
 ) -> None:

@@ -42,6 +42,34 @@ def test_a_class_is_added_and_shown_as_the_server_has_it(http: httpx.Client, umz
     assert {name for name in names if name in text} == {f"{g}::{v}" for g, v in KITE.items()}
 
 
+def test_commands_work_in_the_collection_that_they_name(
+    http: httpx.Client, umzero: Run, picture: Picture, tmp_path: Path
+) -> None:
+    there = ("--collection", "of-commands")
+    image = tmp_path / "kite.png"
+    image.write_bytes(picture(KITE))
+    assert umzero(*ADD_KITE, *there).returncode == 0
+    assert umzero("classes", "show", "kite").returncode != 0
+
+    assert lines(umzero("classes", "list", "--registered", "--json")) == []
+    (listed,) = lines(umzero("classes", "list", "--registered", "--json", *there))
+    assert listed["class_id"] == "kite"
+    (found,) = lines(umzero("classify", str(image), "--json", *there))
+    assert found["predictions"][0]["class_id"] == "kite"
+    (why,) = lines(umzero("explain", str(image), "--class", "kite", "--json", *there))
+    assert why["name"] == "Kite"
+    saved = str(tmp_path / "saved.ndjson")
+    assert umzero("classes", "export", saved, *there).returncode == 0
+    assert umzero("classes", "import", saved, "--collection", "another").returncode == 0
+    for collection in ("of-commands", "another"):
+        done = umzero("classes", "remove", "kite", "--yes", "--collection", collection)
+        assert done.stdout == "removed kite\n"
+
+    refused = umzero("classify", str(image), "--bundle", "nowhere", *there)
+    assert refused.returncode == 2
+    assert "--collection goes with --url" in " ".join(refused.stderr.split())
+
+
 def test_a_class_is_added_like_another_one_and_with_photographs(
     http: httpx.Client, umzero: Run, picture: Picture, tmp_path: Path
 ) -> None:

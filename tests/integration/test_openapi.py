@@ -27,6 +27,7 @@ from tests.integration.conftest import ADMIN_TOKEN
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 PROBLEM = "application/problem+json"
 # Served, but no part of the interface: a page, its files, and a second name.
 HIDDEN = {"/", "/static/{name}", "/v2/"}
@@ -129,10 +130,10 @@ def test_every_example_works_when_it_is_sent(http: httpx.Client, document: Docum
     for name in [*order, "remove_class"]:
         method, path, operation = operations[name]
         for kind, body in examples(operation.get("requestBody", {})) or [(JSON, None)]:
-            sent = {"json": body} if kind == JSON else {"files": form(body)}
+            sent = sent_as(kind, body)
             for query in queries(operation):
                 where = filled(path, operation)
-                response = http.request(method, where, params=query, headers=ADMIN, **sent)
+                response = http.request(method, where, params=query, **sent)
                 assert response.is_success, (name, query, response.text)
 
 
@@ -140,6 +141,15 @@ def examples(part: dict[str, Any]) -> list[tuple[str, Any]]:
     """(media type, value) of a request's or an answer's body."""
     content = part.get("content", {}).items()
     return [(kind, e["value"]) for kind, said in content for e in said.get("examples", {}).values()]
+
+
+def sent_as(kind: str, body: Any) -> dict[str, Any]:
+    """httpx's arguments."""
+    if kind == JSON:
+        return {"json": body, "headers": ADMIN}
+    if kind == NDJSON:
+        return {"content": json.dumps(body), "headers": {**ADMIN, "Content-Type": kind}}
+    return {"files": form(body), "headers": ADMIN}
 
 
 def form(body: dict[str, Any]) -> dict[str, tuple[str | None, bytes]]:

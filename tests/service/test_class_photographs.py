@@ -270,7 +270,7 @@ def test_without_its_photographs_a_class_falls_back_to_its_sheet_under_another_b
     store = MemoryStore()
     item = photographed(new_class("kite"), bundle, backend, 3)
     registry_of(store, bundle, backend).collection("default").register([item])
-    monkeypatch.setattr(store, "photographs", lambda _: [])
+    monkeypatch.setattr(store, "photographs", lambda *_: [])
     network = Rolled.of(other)
 
     registry = registry_of(store, other, network)

@@ -52,12 +52,12 @@ def test_a_start_with_other_attributes_says_which_and_how_to_take_the_classes_al
     bundle: Bundle, other: Bundle, new_class: Callable[..., NewClass], tmp_path: Path
 ) -> None:
     def start(wanted: Bundle) -> None:
-        classes = build(
+        registry = build(
             Settings(bundle=wanted.path, state_dir=tmp_path), open_backend=FakeBackend.of
         ).generation.registry
-        classes.load()
-        classes.register([new_class(f"of-{wanted.name}")])
-        classes.close()
+        registry.load()
+        registry.collection("default").register([new_class(f"of-{wanted.name}")])
+        registry.close()
 
     start(bundle)
 

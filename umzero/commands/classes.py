@@ -12,7 +12,7 @@ import typer
 
 from umzero.address import DEFAULT_URL
 from umzero.commands.completion import every_class, registered_class
-from umzero.commands.connection import UrlOption, connected
+from umzero.commands.connection import CollectionOption, UrlOption, connected
 from umzero.commands.output import (
     JsonOption,
     finish,
@@ -33,13 +33,14 @@ _PAGE = 1000
 
 def classes_list(
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     registered: Annotated[
         bool, typer.Option("--registered", help="without the bundle's own")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the classes, in the order of their ids."""
-    with connected(url) as client:
+    with connected(url, collection) as client:
         found = (item for item in client.classes() if not (registered and item.seen))
         while page := list(islice(found, _PAGE)):
             if as_json:
@@ -52,11 +53,12 @@ def classes_list(
 def classes_show(
     class_id: Annotated[str, typer.Argument(help="its id", autocompletion=every_class)],
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     top: Annotated[int, typer.Option(min=1, help="attributes of the table, at most")] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """Show one class: its sheet, and the classes that it will be confused with."""
-    with connected(url) as client:
+    with connected(url, collection) as client:
         found = client.get(class_id)
         near = client.neighbours(class_id, 5)
         names = [item.name for item in client.attributes()]
@@ -111,6 +113,7 @@ def classes_add(
         str | None, typer.Option(help="a JSON object that is kept with it", show_default=False)
     ] = None,
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register a class; it can be recognised when this returns."""
@@ -120,7 +123,7 @@ def classes_add(
     kept = None if metadata is None else _parsed("--metadata", metadata)
     if kept is not None and not isinstance(kept, dict):
         raise typer.BadParameter(f"--metadata is {metadata!r}; expected a JSON object")
-    with connected(url) as client:
+    with connected(url, collection) as client:
         made = client.register(name, sheet, class_id, kept, like=like, examples=example or ())
     for warning in made.warnings:
         tell("warning", warning)
@@ -140,6 +143,7 @@ def classes_remove(
         typer.Argument(metavar="ID...", help="their ids", autocompletion=registered_class),
     ],
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="without being asked")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,7 +151,7 @@ def classes_remove(
     if not yes:
         _ask(class_ids, url)
     failed = 0
-    with connected(url) as client:
+    with connected(url, collection) as client:
         for class_id in class_ids:
             try:
                 revision = client.remove(class_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from umzero.commands.completion import every_class
-from umzero.commands.connection import connected
+from umzero.commands.connection import CollectionOption, connected
 from umzero.commands.output import (
     JsonOption,
     advice,
@@ -40,6 +40,7 @@ def classify(
     ctx: typer.Context,
     image: ImagesArgument,
     url: ServerOption = None,
+    collection: CollectionOption = None,
     bundle: BundleOption = Path("weights/birds"),
     top_k: Annotated[int, typer.Option(min=1, help="classes of an image, at most")] = 5,
     look: Annotated[
@@ -73,7 +74,7 @@ def classify(
     question["known_threshold"] = known_threshold
     if server is not None:
         question |= {"scope": scope, "classes": among}
-        found = _of_server(server, image, question)
+        found = _of_server(server, collection, image, question)
     elif scope != "all" or among:
         raise typer.BadParameter("--scope and --class go with --url")
     else:
@@ -96,11 +97,12 @@ def classify(
 
 
 def _of_server(
-    url: str, images: Sequence[Path], question: dict[str, Any]
+    url: str, collection: str | None, images: Sequence[Path], question: dict[str, Any]
 ) -> Iterator["Classification | RequestFailed"]:
     from umzero.progress import bar
 
-    with connected(url) as client, bar("images", len(images), shown=wants_bar(len(images))) as step:
+    shown = wants_bar(len(images))
+    with connected(url, collection) as client, bar("images", len(images), shown=shown) as step:
         for answer in client.classify_each(images, **question):
             yield answer
             step(1)

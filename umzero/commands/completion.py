@@ -27,10 +27,11 @@ def registered_class(ctx: typer.Context, incomplete: str) -> list[str]:
 def _listed(ctx: typer.Context, incomplete: str) -> list[tuple[str, bool]]:
     """Ids that begin like this, and whether their classes are the bundle's own."""
     url = ctx.params.get("url") or os.environ.get("UMZERO_URL") or DEFAULT_URL
+    collection = ctx.params.get("collection") or os.environ.get("UMZERO_COLLECTION")
     found: list[tuple[str, bool]] = []
 
     def ask() -> None:
-        address = f"{url.rstrip('/')}/classes?limit={_MOST}{_after(incomplete)}"
+        address = f"{url.rstrip('/')}/classes?limit={_MOST}{_after(incomplete)}{_of(collection)}"
         try:
             with urllib.request.urlopen(address, timeout=_LIMIT_S) as response:
                 listed = json.load(response)["classes"]
@@ -45,6 +46,10 @@ def _listed(ctx: typer.Context, incomplete: str) -> list[tuple[str, bool]]:
     asking.start()
     asking.join(_LIMIT_S)
     return [item for item in list(found) if item[0].startswith(incomplete)]
+
+
+def _of(collection: str | None) -> str:
+    return f"&collection={quote(collection)}" if collection else ""
 
 
 def _after(incomplete: str) -> str:

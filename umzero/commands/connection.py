@@ -24,11 +24,20 @@ UrlOption = Annotated[
     typer.Option("--url", envvar="UMZERO_URL", callback=checked_url, help="the server's address"),
 ]
 
+CollectionOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="UMZERO_COLLECTION",
+        help="whose classes: a collection's name; the server's default when left out",
+        show_default=False,
+    ),
+]
+
 
 @contextmanager
-def connected(url: str) -> Iterator["Client"]:
+def connected(url: str, collection: str | None = None) -> Iterator["Client"]:
     """A client, closed in the end."""
     from umzero.client import Client
 
-    with Client(url) as client:
+    with Client(url, collection=collection) as client:
         yield client

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from umzero.commands.completion import every_class
-from umzero.commands.connection import connected
+from umzero.commands.connection import CollectionOption, connected
 from umzero.commands.output import JsonOption, print_json, print_table, tell
 from umzero.commands.photographs import (
     BoxOption,
@@ -32,6 +32,7 @@ def explain(
         ),
     ],
     url: ServerOption = None,
+    collection: CollectionOption = None,
     bundle: BundleOption = Path("weights/birds"),
     map_file: Annotated[
         Path | None,
@@ -52,7 +53,7 @@ def explain(
     except OSError as error:
         raise unreadable(image, error) from error
     if server is not None:
-        with connected(server) as client:
+        with connected(server, collection) as client:
             found = client.explain(photograph, class_id, box=part)
             if map_file is not None:
                 picture = client.explain_picture(photograph, class_id, attribute, box=part)

@@ -31,12 +31,15 @@ def server_of(ctx: typer.Context, url: str | None) -> str | None:
     """The server to ask; None: this process looks. What is typed wins over variables.
 
     Raises:
-        typer.BadParameter: both were typed.
+        typer.BadParameter: both were typed; or a collection, which only servers have.
     """
     typed = {name for name in ("url", "bundle") if _is_typed(ctx, name)}
     if typed == {"url", "bundle"}:
         raise typer.BadParameter("--url asks a server, --bundle looks here; give one of them")
-    return None if typed == {"bundle"} else url
+    server = None if typed == {"bundle"} else url
+    if server is None and _is_typed(ctx, "collection"):
+        raise typer.BadParameter("--collection goes with --url")
+    return server
 
 
 def _is_typed(ctx: typer.Context, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 import typer
 
 from umzero.address import DEFAULT_URL
-from umzero.commands.connection import UrlOption, connected
+from umzero.commands.connection import CollectionOption, UrlOption, connected
 from umzero.commands.output import (
     JsonOption,
     finish,
@@ -38,6 +38,7 @@ _AT_ONCE = 8  # classes that are fetched
 def classes_import(
     file: Annotated[Path, typer.Argument(help="a .csv, .ndjson or .parquet file; - for stdin")],
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     on_conflict: Annotated[
         Literal["fail", "skip", "replace"],
         typer.Option(help="where an id or a name is there already; fail: write nothing"),
@@ -53,7 +54,7 @@ def classes_import(
     from umzero.progress import bar
 
     read = READERS[format_of(file, kind)]
-    with connected(url) as client, _opened(file) as opened:
+    with connected(url, collection) as client, _opened(file) as opened:
         space = space_of(client.attributes())
         plan = survey(read(opened, space), space, client.classes(), on_conflict)
         outcome = Outcome(skipped=plan.skipped, problems=plan.problems + plan.conflicts)
@@ -90,6 +91,7 @@ def classes_import(
 def classes_export(
     file: Annotated[Path, typer.Argument(help="a .csv, .ndjson or .parquet file; - for stdout")],
     url: UrlOption = DEFAULT_URL,
+    collection: CollectionOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="with the bundle's own classes")
     ] = False,
@@ -101,7 +103,7 @@ def classes_export(
     from umzero.progress import bar
 
     chosen = format_of(file, kind)
-    with connected(url) as client, _written(file) as opened:
+    with connected(url, collection) as client, _written(file) as opened:
         writer = WRITERS[chosen](opened, space_of(client.attributes()))
         wanted = [item for item in client.classes() if everything or not item.seen]
         count = 0

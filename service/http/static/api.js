@@ -4,6 +4,9 @@ import { emit, on } from "./state.js";
 
 const BUSY_TRIES = 4;
 
+// Whose classes: the page's own address says it.
+export const collection = new URLSearchParams(location.search).get("collection");
+
 // What to do about a problem, where its own detail doesn't say.
 const ADVICE = {
   image_unreadable: "Choose another file.",
@@ -43,7 +46,7 @@ export function isAbort(error) {
 // twice: whether a lost write was done, nobody knows.
 export async function call(path, options = {}) {
   const { query = {}, patient = false, accept = "application/json", ...request } = options;
-  const asked = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+  const asked = Object.entries({ collection, ...query }).filter(([, value]) => value !== null && value !== undefined);
   const url = asked.length ? `${path}?${new URLSearchParams(asked)}` : path;
   request.headers = { Accept: accept, ...request.headers };
   for (let busy = 0; ; ) {

@@ -1,10 +1,11 @@
 // The page's parts, wired together.
 
-import { call } from "./api.js";
+import { call, collection } from "./api.js";
 import { startAppearance } from "./appearance.js";
 import { startBox } from "./box.js";
 import { startCamera } from "./camera.js";
 import { loadClasses, startClasses } from "./classes.js";
+import { byId, tell } from "./dom.js";
 import { startExample } from "./example.js";
 import { startHeat } from "./heat.js";
 import { startIntake } from "./intake.js";
@@ -27,6 +28,7 @@ function receive(files) {
 }
 
 startAppearance();
+tell(byId("collection"), collection && `collection ${collection}`);
 startTabs();
 startIntake(receive);
 startCamera(receive);
