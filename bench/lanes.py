@@ -47,7 +47,7 @@ def main() -> None:
         print(photographs.lay_out(Path(folder)))
         for _ in range(given.rounds):
             for lanes, threads in PLANS:
-                with running.service(given.bundle, lanes=lanes, threads=threads) as url:
+                with running.service(given.bundle, lanes=lanes, threads=threads) as (url, _):
                     for clients in CLIENTS:
                         rate = load(url, folder, clients, given.seconds)
                         rates.setdefault((lanes, threads, clients), []).append(rate)

@@ -91,7 +91,7 @@ def main() -> None:
         files = photographs.laid_out(pictures)
         database = given.database_url or f"sqlite:///{state}/shared.db"
         urls = [
-            stack.enter_context(running.service(given.bundle, database_url=database))
+            stack.enter_context(running.service(given.bundle, database_url=database)).url
             for _ in range(2)
         ]
         first = httpx.get(f"{urls[0]}/attributes").json()["attributes"]

@@ -7,13 +7,24 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+class Running(NamedTuple):
+    url: str
+    pid: int
+
+    def rss_mib(self) -> float:
+        """Its memory, that of the libraries' files included."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 @contextmanager
-def service(bundle: Path, **settings: object) -> Iterator[str]:
-    """`umzero serve` on a free port: its URL, once it is ready.
+def service(bundle: Path, **settings: object) -> Iterator[Running]:
+    """`umzero serve` on a free port, once it is ready.
 
     Args:
         bundle: a folder.
@@ -40,7 +51,7 @@ def service(bundle: Path, **settings: object) -> Iterator[str]:
             line = next((text for text in process.stdout if " at http://" in text), "")
             if not line:
                 raise RuntimeError(log.read_text(errors="replace"))
-            yield line.rsplit(" ", 1)[1].strip()
+            yield Running(line.rsplit(" ", 1)[1].strip(), process.pid)
         finally:
             process.terminate()
             process.wait()

@@ -4,8 +4,8 @@
 
 For each number of classes: how many a second are registered in bulk, by requests of a thousand; how
 many one by one, with that many there already; how soon a second replica classifies by one that the
-first one registered; and how long a replica takes from its start until it is ready. Without a URL
-the classes are in a SQLite file; a database that is given must be empty.
+first one registered; how long a replica takes from its start until it is ready, and its memory
+then. Without a URL the classes are in a SQLite file; a database that is given must be empty.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 import photographs
-from replicas import Changes, replica
+import running
+from replicas import Changes
 
 BULK = 1000
 SINGLE = 50
@@ -61,24 +62,24 @@ def main() -> None:
     parser.add_argument("--database-url", default="")
     parser.add_argument("--bundle", type=Path, default=Path("weights/birds"))
     given = parser.parse_args()
-    bundle, there = given.bundle.resolve(), 0
-    print("classes   bulk/s  single/s  other knows (ms)  ready after (s)")
+    there = 0
+    print("classes   bulk/s  single/s  other knows (ms)  ready after (s)  its memory (MiB)")
     with tempfile.TemporaryDirectory() as name:
-        state = Path(name)
-        database = given.database_url or f"sqlite:///{state}/scale.db"
+        database = given.database_url or f"sqlite:///{name}/scale.db"
         for count in sorted(given.classes):
             with (
-                replica(bundle, database, state) as url,
-                httpx.Client(base_url=url, timeout=600) as client,
+                running.service(given.bundle, database_url=database) as first,
+                httpx.Client(base_url=first.url, timeout=600) as client,
             ):
                 attributes = client.get("/attributes").json()["attributes"]
                 bulk = register_in_bulk(client, attributes, there, count - there)
                 single = register_singly(client, attributes, count)
                 there = count + SINGLE
                 started = time.perf_counter()
-                with replica(bundle, database, state) as other:
+                with running.service(given.bundle, database_url=database) as other:
                     ready = time.perf_counter() - started
-                    changes = Changes([url, other], photographs.drawn(0))
+                    memory = other.rss_mib()
+                    changes = Changes([first.url, other.url], photographs.drawn(0))
                     known = []
                     for body in sheets(attributes, there, 2 * SINGLE):
                         number = len(known)
@@ -86,7 +87,8 @@ def main() -> None:
                         known.append(changes.known_after(number, body["class_id"], there=True))
                 there += 2 * SINGLE
             middle = 1000 * statistics.median(known)
-            print(f"{count:7} {bulk:8.0f} {single:9.0f} {middle:17.0f} {ready:16.2f}", flush=True)
+            row = f"{count:7} {bulk:8.0f} {single:9.0f} {middle:17.0f} {ready:16.2f} {memory:17.0f}"
+            print(row, flush=True)
 
 
 if __name__ == "__main__":

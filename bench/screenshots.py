@@ -113,7 +113,7 @@ def main() -> None:
         sys.exit("needs the program chromium")
     OUT.mkdir(exist_ok=True)
     with (
-        running.service(REPOSITORY / "weights" / "birds") as url,
+        running.service(REPOSITORY / "weights" / "birds") as (url, _),
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -125,33 +125,42 @@ def quick_answer(content: Mapping[str, Any]) -> Response:
         return answer(content)
 
 
-async def received(request: Request, settings: Settings, content_type: str) -> bytes:
-    """A body with images.
+def largest_body(settings: Settings, content_type: str) -> int:
+    """Bytes of a body with images."""
+    return settings.max_image_bytes if bodies.is_raw(content_type) else settings.max_body_bytes
 
-    Raises: what `bodies.read` raises.
+
+@asynccontextmanager
+async def admitted(request: Request, service: Service, largest: int) -> AsyncIterator[bytes]:
+    """A request's body, and a permit for as long as its client waits and its time lasts.
+
+    Args:
+        largest: bytes of the body.
+
+    Raises:
+        Overloaded, DeadlinePassed, ClientGone, and what `bodies.read` raises.
     """
-    largest = settings.max_image_bytes if bodies.is_raw(content_type) else settings.max_body_bytes
-    return await bodies.read(request, largest, settings.image_body_timeout_s)
+    settings = service.settings
+    # The permit comes before the body: what can't be served is not read.
+    with service.permits.hold():
+        body = await bodies.read(request, largest, settings.image_body_timeout_s)
+        async with while_connected(request), deadline(settings.request_timeout_s):
+            yield body
 
 
 @asynccontextmanager
 async def images_of(request: Request, service: Service, most: int) -> AsyncIterator[Images]:
-    """A request's images, at most so many, for as long as its client waits.
-
-    What `POST /classify` does by itself, a shorter way for the raw body of one image.
+    """A request's images, at most so many, `admitted`.
 
     Raises: ServiceError
     """
     settings = service.settings
     content_type = request.headers.get("content-type", "")
     bodies.check_media_type(content_type)
-    # The permit comes before the body: what can't be served is not read.
-    with service.permits.hold():
-        body = await received(request, settings, content_type)
-        async with while_connected(request), deadline(settings.request_timeout_s):
-            yield await asyncio.get_running_loop().run_in_executor(
-                service.workers, images_in, body, content_type, settings.max_image_bytes, most
-            )
+    async with admitted(request, service, largest_body(settings, content_type)) as body:
+        yield await asyncio.get_running_loop().run_in_executor(
+            service.workers, images_in, body, content_type, settings.max_image_bytes, most
+        )
 
 
 @asynccontextmanager

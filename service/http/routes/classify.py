@@ -18,10 +18,9 @@ from service.http import bodies, faults
 from service.http.deps import (
     QuestionDep,
     ServiceDep,
-    deadline,
+    admitted,
+    largest_body,
     quick_answer,
-    received,
-    while_connected,
 )
 from service.http.images import images_in
 from service.http.openapi import documented
@@ -81,15 +80,11 @@ async def classify(request: Request, service: ServiceDep, question: QuestionDep)
     sends the revision of their own write as `min_revision` finds their class on any replica.
     """
     started = time.perf_counter()
-    settings = service.settings
     generation = service.admitting()
     content_type = request.headers.get("content-type", "")
     bodies.check_media_type(content_type)
-    # The permit comes before the body: what can't be served is not read.
-    with service.permits.hold():
-        body = await received(request, settings, content_type)
-        async with while_connected(request), deadline(settings.request_timeout_s):
-            return await _answer(service, generation, question, body, content_type, started)
+    async with admitted(request, service, largest_body(service.settings, content_type)) as body:
+        return await _answer(service, generation, question, body, content_type, started)
 
 
 class Direct:

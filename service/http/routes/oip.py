@@ -14,8 +14,8 @@ from model.runtime.base import U8
 from service.bootstrap import Service, version
 from service.engine.generation import Generation
 from service.errors import RequestError, UnknownModel
-from service.http import bodies, faults, tensors
-from service.http.deps import ServiceDep, answer, deadline, while_connected
+from service.http import faults, tensors
+from service.http.deps import ServiceDep, admitted, answer
 from service.http.oip_schemas import (
     InferenceResponse,
     ModelMetadata,
@@ -215,26 +215,24 @@ def _metadata(generation: Generation) -> Response:
 
 async def _infer(request: Request, service: Service, generation: Generation) -> Response:
     settings = service.settings
-    with service.permits.hold():
-        body = await bodies.read(request, settings.max_body_bytes, settings.image_body_timeout_s)
-        async with while_connected(request), deadline(settings.request_timeout_s):
-            loop = asyncio.get_running_loop()
-            asked = await loop.run_in_executor(
-                service.workers,
-                tensors.parse,
-                body,
-                request.headers.get(HEADER),
-                settings.max_images,
-            )
-            size = generation.backend.info.input_size
-            images = await loop.run_in_executor(service.workers, _fitted, asked.images, size)
-            question = Question(asked.collection, asked.top_k)
-            field = await service.classify.field(generation, question)
-            results = await service.classify.many(generation, field, images, question)
-            content, headers = await loop.run_in_executor(
-                service.workers,
-                lambda: tensors.write(generation.bundle.name, VERSION, asked, _tensors(results)),
-            )
+    async with admitted(request, service, settings.max_body_bytes) as body:
+        loop = asyncio.get_running_loop()
+        asked = await loop.run_in_executor(
+            service.workers,
+            tensors.parse,
+            body,
+            request.headers.get(HEADER),
+            settings.max_images,
+        )
+        size = generation.backend.info.input_size
+        images = await loop.run_in_executor(service.workers, _fitted, asked.images, size)
+        question = Question(asked.collection, asked.top_k)
+        field = await service.classify.field(generation, question)
+        results = await service.classify.many(generation, field, images, question)
+        content, headers = await loop.run_in_executor(
+            service.workers,
+            lambda: tensors.write(generation.bundle.name, VERSION, asked, _tensors(results)),
+        )
     return Response(content, headers=headers)
 
 

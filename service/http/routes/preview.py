@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.errors import BodyTooLarge, RequestError
 from service.http import faults
-from service.http.deps import QuestionDep, ServiceDep, deadline, received, while_connected
+from service.http.deps import QuestionDep, ServiceDep, admitted
 from service.http.drafts import NewClassBody, draft_of
 from service.http.forms import check_form, fields
 from service.http.openapi import documented, reference
@@ -70,14 +70,11 @@ async def preview(request: Request, service: ServiceDep, question: QuestionDep) 
     generation = service.admitting()
     content_type = request.headers.get("content-type", "")
     check_form(content_type, _FIELDS)
-    # The permit comes before the body: what can't be served is not read.
-    with service.permits.hold():
-        body = await received(request, settings, content_type)
-        async with while_connected(request), deadline(settings.request_timeout_s):
-            image, draft = await asyncio.get_running_loop().run_in_executor(
-                service.workers, _parts, body, content_type, settings.max_image_bytes
-            )
-            found = await service.previews.preview(generation, draft, image, question)
+    async with admitted(request, service, settings.max_body_bytes) as body:
+        image, draft = await asyncio.get_running_loop().run_in_executor(
+            service.workers, _parts, body, content_type, settings.max_image_bytes
+        )
+        found = await service.previews.preview(generation, draft, image, question)
     content: dict[str, Any] = result_of(found.answer)
     for item in content["predictions"]:
         if item["class_id"] == found.class_id:
