@@ -70,6 +70,7 @@ class _Lane(threading.Thread, Generic[Item, Answer]):
     ) -> None:
         super().__init__(name=f"lane_{number}", daemon=True)
         self.prepare = prepare
+        self.since: float | None = None  # when the batch that it is at began
         self.todo: SimpleQueue[_Batch[Item, Answer] | None] = SimpleQueue()
         self._work = work
 
@@ -134,6 +135,12 @@ class Batcher(Generic[Item, Answer]):
     def busy(self) -> int:
         """Lanes at work. May be read in any thread."""
         return len(self._lanes) - len(self._idle)
+
+    @property
+    def at_work_s(self) -> float:
+        """For how long the oldest batch has been at work, in seconds; 0: none is."""
+        since = [lane.since for lane in self._lanes if lane.since is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
     @property
     def is_crowded(self) -> bool:
@@ -202,7 +209,7 @@ class Batcher(Generic[Item, Answer]):
         self, lane: _Lane[Item, Answer], batch: _Batch[Item, Answer]
     ) -> _Batch[Item, Answer] | None:
         """In a lane: run a batch, hand its answers over, and say what comes next."""
-        started = time.monotonic()
+        started = lane.since = time.monotonic()
         answers: Sequence[Answer | Exception] | BaseException
         try:
             if lane.prepare is not None:
@@ -214,6 +221,7 @@ class Batcher(Generic[Item, Answer]):
         with self._lock:
             following = self._next(batch.loop)
             if following is None:
+                lane.since = None
                 self._idle.append(lane)
         try:
             batch.loop.call_soon_threadsafe(self._finish, batch, answers, ran_s)

@@ -110,6 +110,11 @@ class Inference:
             prepare=[seat.take for seat in seats(lanes)] if self._lanes_decode else (),
         )
 
+    @property
+    def at_work_s(self) -> float:
+        """For how long the oldest batch has been at work, in seconds; 0: none is."""
+        return self._batcher.at_work_s
+
     async def see(self, data: bytes, box: Box | None = None, looks: int = 1) -> Seen:
         """Decode and embed an image file.
 

@@ -185,6 +185,29 @@ def test_a_caller_that_leaves_while_its_batch_runs_harms_nobody() -> None:
     run(test)
 
 
+def test_it_says_for_how_long_the_oldest_batch_has_been_at_work() -> None:
+    async def test() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.run, max_batch=1, capacity=8, lanes=2)
+        assert batcher.at_work_s == 0
+
+        older, newer = submit(batcher, 1, 2)
+        await gate.until_entered()
+        await gate.until_entered()
+        earlier = batcher.at_work_s
+        gate.let()
+        await asyncio.wait([older, newer], return_when=asyncio.FIRST_COMPLETED)
+        assert batcher.at_work_s > 0
+        gate.let()
+
+        await asyncio.gather(older, newer)
+        assert earlier > 0
+        assert batcher.at_work_s == 0
+        await batcher.close()
+
+    run(test)
+
+
 def test_a_full_queue_refuses_at_once_and_takes_items_again_later() -> None:
     async def test() -> None:
         gate = Gate()
