@@ -55,16 +55,25 @@ def create_app(
     backend: Backend | None = None,
     member: Member | None = None,
     open_backend: OpenBackend | None = None,
+    cpus: int | None = None,
+    swap_instead: str = "",
 ) -> FastAPI:
     """Build a service and its routes; it warms up once the app starts.
 
     Args:
-        backend, member, open_backend: see `service.bootstrap.build`.
+        backend, member, open_backend, cpus, swap_instead: see `service.bootstrap.build`.
 
     Raises:
         ModelError, ConfigurationError: see `service.bootstrap.build`.
     """
-    service = build(settings, backend, member=member, open_backend=open_backend)
+    service = build(
+        settings,
+        backend,
+        member=member,
+        open_backend=open_backend,
+        cpus=cpus,
+        swap_instead=swap_instead,
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -50,6 +50,9 @@ _STATES = {
     "failed": "the service could not start; its log says why",
     "draining": "the service is shutting down",
 }
+_BY_SIGNAL = (
+    "Put the bundle into the configured folder's place, and send SIGHUP to the main process"
+)
 
 
 @dataclass
@@ -146,6 +149,8 @@ def build(
     store: ClassStore | None = None,
     member: Member | None = None,
     open_backend: OpenBackend | None = None,
+    cpus: int | None = None,
+    swap_instead: str = "",
 ) -> Service:
     """Build a service that has not started.
 
@@ -154,6 +159,8 @@ def build(
         store: instead of the database that the settings name.
         member: which of several processes this is.
         open_backend: of every bundle, those that are swapped in too, instead of the settings'.
+        cpus: that may be kept busy, instead of the member's, or all that are there.
+        swap_instead: how the bundle is changed, where somebody else runs several such services.
 
     Raises:
         ModelError: no bundle there, or no backend for it.
@@ -161,7 +168,7 @@ def build(
     """
     tracer = tracer_to(settings.traces, version())
     bundle = bundles.read(settings.bundle)
-    cpus = member.share.cpus if member else available_cpus()
+    cpus = cpus or (member.share.cpus if member else available_cpus())
     if backend is None and open_backend is not None:
         backend = open_backend(bundle)
     plan, backend = _planned(settings, bundle, backend, cpus)
@@ -235,6 +242,7 @@ def build(
             Path(settings.bundles_dir) if settings.bundles_dir else None,
             describe,
             metrics.swap_ended,
+            swap_instead or (_BY_SIGNAL if settings.workers > 1 else ""),
         ),
         plan=plan,
         tracer=tracer,

@@ -18,6 +18,7 @@ from service.errors import (
     ConfigurationError,
     OtherAttributes,
     ServiceError,
+    SeveralWorkers,
     SwapInProgress,
     UnknownBundle,
 )
@@ -50,6 +51,7 @@ class SwapBundle:
         also: a further folder that bundles may lie in.
         swapped: is told of the generation that has taken over.
         counted: is told of every attempt: "done", "refused" or "failed".
+        instead: how the bundle is changed where several processes answer; empty: this one is alone.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class SwapBundle:
         also: Path | None,
         swapped: Swapped,
         counted: Counted,
+        instead: str = "",
     ) -> None:
         self._generations = generations
         self._open = open_generation
@@ -67,6 +70,7 @@ class SwapBundle:
         self._also = also.absolute() if also else None
         self._swapped = swapped
         self._counted = counted
+        self._instead = instead
         self._lock = asyncio.Lock()
         self._asked = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -80,10 +84,16 @@ class SwapBundle:
         name; or its path, which must lead there, too.
 
         Raises:
+            SeveralWorkers: the others would go on with the old one.
             UnknownBundle, BundleDamaged, BundleUnusable, OtherAttributes: the old one goes on.
             SwapInProgress: another one is being loaded.
             StoreUnavailable: its classes can't be read; the old one goes on.
         """
+        if self._instead:
+            raise SeveralWorkers(
+                "several processes serve, and only the one that got this would swap. "
+                + self._instead
+            )
         if self._lock.locked():
             raise SwapInProgress("another bundle is being loaded; ask again when it has taken over")
         await self._lock.acquire()

@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 
 from service.bootstrap import Service
-from service.errors import RequestError, SeveralWorkers, Unauthorized
+from service.errors import RequestError, Unauthorized
 from service.http import bodies, faults
 from service.http.deps import ServiceDep, answer
 from service.http.openapi import documented, reference
@@ -96,11 +96,6 @@ async def swap_bundle(service: AdministeredDep, request: Request) -> Response:
     with service.write_permits.hold():
         body = await bodies.read(request, _LARGEST_BODY, service.settings.body_timeout_s)
     wanted = parsed(SwapBody, bodies.json_object(body)).bundle
-    if service.settings.workers > 1:
-        raise SeveralWorkers(
-            "several workers serve, and only the one that got this would swap. Put the bundle into "
-            "the configured folder's place, and send SIGHUP to the main process"
-        )
     started = time.perf_counter()
     await service.swap.to(wanted)
     return answer({**_shown(service), "seconds": round(time.perf_counter() - started, 3)})
