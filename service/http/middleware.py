@@ -1,5 +1,6 @@
 """Around every request: its ids, its time, and a last net for errors that nobody foresaw."""
 
+import asyncio
 import logging
 import random
 import re
@@ -70,6 +71,11 @@ class Observed:
         try:
             with self._generations.epoch:
                 await self._app(inner, receive, send_observed)
+        except asyncio.CancelledError:
+            # Some servers cancel a request whose client left, before it finds that out itself.
+            if not status:
+                status, inner["umzero.problem"] = ClientGone.status, ClientGone.code
+            raise
         except Exception as error:
             log.exception("request failed")
             if status:

@@ -1,14 +1,21 @@
 """Metrics and log lines."""
 
+import asyncio
 import json
 import logging
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.engine.generations import Generations
 from service.engine.plan import Plan
+from service.http.middleware import Observed
 from service.logs import JsonFormatter, TextFormatter
 from service.metrics import Metrics
 from service.readings import Reading
+from service.tracing import Tracer
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -52,6 +59,29 @@ def test_two_services_in_one_process_count_apart() -> None:
 
     assert samples(first)["umzero_requests_cancelled_total"] == 1
     assert samples(second)["umzero_requests_cancelled_total"] == 0
+
+
+def test_a_request_that_its_server_cancels_is_one_whose_client_left() -> None:
+    metrics = Metrics()
+    generations = Generations(cast(Any, SimpleNamespace()))
+
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        observed = Observed(never, metrics, generations, Tracer())
+        scope = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
+        request = asyncio.create_task(observed(scope, never, never))
+        await asyncio.sleep(0)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(test())
+
+    found = samples(metrics)
+    assert found["umzero_requests_cancelled_total"] == 1
+    assert found["umzero_request_duration_seconds_count[POST][unmatched][499]"] == 1
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
