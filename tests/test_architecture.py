@@ -64,6 +64,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "rich": (*COMMANDS, "model.training", "umzero.progress"),
     "httpx": ("umzero.attempts", "umzero.client", "umzero.async_client"),
     "pyarrow": ("umzero.class_files.parquet",),
+    "ray": ("service.ray_app",),
 }
 # Modules, with what is below them.
 IN_FUNCTIONS_ONLY = (
