@@ -31,6 +31,7 @@ REASONS = {
     "it needs Docker",
     "it needs a Kubernetes cluster",
     "it needs PostgreSQL",
+    "it needs a Ray cluster",
     "it needs the birds' photographs",
 }
 MOST_LEFT_OUT = 11
