@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray import serve
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
@@ -127,7 +127,7 @@ async def check(service: Service) -> None:
 class Named:
     """ASGI middleware: an answer says which replica gave it, as `X-UMZero-Replica`.
 
-    A request keeps the id that Ray's proxy has given it, and that the proxy adds to the answer.
+    Its id is what Ray's proxy has given the request, and the proxy adds it to the answer by itself.
     """
 
     def __init__(self, app: Starlette, replica: str) -> None:
@@ -143,6 +143,4 @@ class Named:
                 headers["x-umzero-replica"] = self._replica
             await send(message)
 
-        if scope["type"] == "http":
-            scope["umzero.request_id"] = Headers(scope=scope).get(_REQUEST_ID)
         await self._app(scope, receive, send_named)
