@@ -102,7 +102,7 @@ async def list_classes(
     responses={
         200: {"headers": etags.ETAG},
         304: {"description": "The client has it already.", "headers": etags.ETAG},
-        **documented(faults.UNKNOWN_CLASS, faults.NOT_READY, faults.STORE),
+        **documented(faults.UNKNOWN_CLASS, faults.VALIDATION, faults.NOT_READY, faults.STORE),
     },
     openapi_extra=etags.IF_NONE_MATCH,
 )
@@ -263,6 +263,7 @@ async def replace_class(
         faults.UNKNOWN_CLASS,
         faults.BUNDLE_CLASS,
         faults.PRECONDITION,
+        faults.VALIDATION,
         faults.NOT_READY,
         faults.STORE,
     ),

@@ -31,7 +31,7 @@ _LINES = {bodies.NDJSON: {"schema": reference(NewClassBody.__name__)}}
     summary="Import classes",
     response_model=Imported,
     responses=documented(faults.LINES, faults.STORE),
-    openapi_extra={"requestBody": {"required": True, "content": _LINES}},
+    openapi_extra={"requestBody": {"content": _LINES}},
 )
 async def import_classes(
     request: Request,
