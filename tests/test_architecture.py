@@ -42,6 +42,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "scipy": ("model.data.xlsa17",),
     "matplotlib": ("model.training",),
     "tensorboard": ("model.training",),
+    "lightning_fabric": ("model.training.processes",),
     "fastapi": ("service.app", "service.http", "service.ray_app", "service.workers.child"),
     "starlette": ("service.app", "service.http", "service.ray_app"),
     "orjson": ("service.http",),
@@ -73,6 +74,7 @@ IN_FUNCTIONS_ONLY = (
     "matplotlib",
     "tensorboard",
     "torch.utils.tensorboard",
+    "lightning_fabric",
     "pyarrow",
 )
 STANDARD_LIBRARY_ONLY = ("service.engine.batcher",)

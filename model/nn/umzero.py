@@ -60,6 +60,9 @@ class Features(NamedTuple):
         """Some of the images."""
         return Features(self.pooled[chosen], {s: m[chosen] for s, m in self.maps.items()})
 
+    def to(self, device: torch.device) -> "Features":
+        return Features(self.pooled.to(device), {s: m.to(device) for s, m in self.maps.items()})
+
 
 class UMZero(nn.Module):
     """The network. `without` ("hga", "mim") zeroes that part's output: for ablation."""

@@ -128,10 +128,14 @@ def global_embedding(network: UMZero, features: Features) -> Tensor:
 
 @torch.no_grad()
 def mim_embedding(network: UMZero, features: Features) -> Tensor:
-    """(N, D) unit rows, of MIM alone."""
+    """(N, D) unit rows, of MIM alone, which may be on a GPU; they aren't."""
     assert network.mim is not None
+    device = network.mim_weight.device
     return torch.cat(
-        [network.local_embedding(network.mim(part.maps).slots) for part in chunks(features)]
+        [
+            network.local_embedding(network.mim(part.to(device).maps).slots).cpu()
+            for part in chunks(features)
+        ]
     )
 
 

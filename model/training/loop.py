@@ -1,7 +1,8 @@
 """Gradient training of MIM on cached features, one checkpoint an epoch.
 
 Everything random in an epoch follows from (seed, epoch), so a run that is killed and resumed ends
-where an uninterrupted one does.
+where an uninterrupted one does. Of several processes each has its share of every batch, and the
+gradient is that of the whole (`model.training.processes`).
 """
 
 import logging
@@ -19,6 +20,7 @@ from model.training.checkpoint import load_state, save_state
 from model.training.config import MIMTrainingConfig
 from model.training.history import Epoch, Watch, from_json
 from model.training.losses import classification_loss, prototype_contrastive_loss
+from model.training.processes import ALONE, Processes
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def train_mim(
     after_epoch: AfterEpoch = lambda *_: None,
     stop: Stop = lambda _: False,
     watch: Watch = lambda _: None,
+    processes: Processes = ALONE,
 ) -> list[Any]:
     """Train `network.mim` in place; its own embedding has to classify the training classes.
 
@@ -47,27 +50,31 @@ def train_mim(
     that the contrastive loss sees only the images of its own batch.
 
     Args:
-        maps: {stage: (N, C, h, w)} of the training images, all views; where the network is.
+        maps: {stage: (N, C, h, w)} of the training images, all views.
         labels: (N,), rows of `class_attributes`.
         class_attributes: (C, A), sheets.
         epochs: how many to run, at most.
         checkpoint: the resumable state's file.
-        after_epoch: called after each epoch, with the network in eval mode.
+        after_epoch: called after each epoch, in every process, with the network in eval mode.
         stop: asked before each epoch with all records so far; true ends the training. It follows
             from what the state holds alone, so a run that is resumed stops where it would have.
         watch: told of all epochs at the start, and after each epoch once its state is saved.
+        processes: that train together; they leave the network on their device.
 
     Returns:
         What `after_epoch` returned, one record an epoch, those of earlier calls included.
     """
     mim = network.mim
     assert mim is not None
+    processes.place(network)
+    device = network.mim_weight.device
     with torch.no_grad():
-        prototypes = network.prototypes(class_attributes)
+        prototypes = network.prototypes(class_attributes.to(device))
     optimizer = torch.optim.AdamW(
         mim.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     history = from_json(load_state(checkpoint, mim, optimizer))
+    shared = processes.averaged(mim)
     watch(history)
     size = min(config.batch_size * config.accumulate, len(labels))
     per_epoch = len(labels) // size
@@ -80,15 +87,19 @@ def train_mim(
         for part, mates in zip(
             rows.tensor_split(parts), rows[partners].tensor_split(parts), strict=True
         ):
-            mixed = {stage: _mix(m, part, share, mates) for stage, m in maps.items()}
-            with torch.autocast(
-                prototypes.device.type, torch.bfloat16, enabled=config.precision == "bf16"
+            own, others = processes.share(part), processes.share(mates)
+            mixed = {stage: _mix(m, own, share, others).to(device) for stage, m in maps.items()}
+            with (
+                processes.own_randomness(),
+                torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"),
             ):
-                embedding = network.local_embedding(mim(mixed).slots)
-                loss = share * losses_of(embedding, labels[part], prototypes, config)
+                embedding = processes.gather(
+                    network.local_embedding(shared(mixed).slots), len(part)
+                )
+                loss = share * losses_of(embedding, labels[part].to(device), prototypes, config)
                 if share < 1:
                     loss = loss + (1 - share) * losses_of(
-                        embedding, labels[mates], prototypes, config
+                        embedding, labels[mates].to(device), prototypes, config
                     )
             loss = loss * (len(part) / len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -97,7 +108,7 @@ def train_mim(
 
     while len(history) < epochs and not stop([epoch.record for epoch in history]):
         done = len(history)
-        torch.manual_seed(seed * 100_003 + done)
+        processes.seed(seed * 100_003 + done)
         mim.train()
         losses, rates = [], []
         for step, rows in enumerate(_batches(len(labels), size)):
@@ -114,10 +125,11 @@ def train_mim(
         mim.eval()
         mean = sum(losses) / len(losses)
         log.info("epoch finished", extra={"epoch": done + 1, "loss": mean})
-        record = after_epoch(done + 1, mean)
+        record = processes.agreed(after_epoch(done + 1, mean))
         history = (*history, Epoch(tuple(losses), tuple(rates), record))
-        extra = {"epochs": [asdict(epoch) for epoch in history]}
-        save_state(checkpoint, mim, optimizer, extra)
+        if processes.is_main:
+            extra = {"epochs": [asdict(epoch) for epoch in history]}
+            save_state(checkpoint, mim, optimizer, extra)
         watch(history)
     mim.eval()
     return [epoch.record for epoch in history]

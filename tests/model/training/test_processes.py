@@ -1,0 +1,75 @@
+"""Several processes that train together, started as anyone would start them: by `torchrun`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.errors import ConfigError
+from model.training.processes import Together
+from tests.together import DROPPING, TRAININGS
+from tests.torchrun import ended, one_machine, one_process, printed, two_machines
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return printed(one_process(tmp_path_factory.mktemp("alone")))
+
+
+@pytest.fixture(scope="module")
+def folder_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def two(folder_of_two: Path) -> dict[str, Any]:
+    return printed(one_machine(folder_of_two))
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return printed(two_machines(tmp_path_factory.mktemp("machines")))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("processes", ["two", "machines"])
+def test_two_processes_take_the_steps_that_one_takes(
+    processes: str, name: str, alone: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue(processes)[name]
+    # In bf16 the mean of two halves' gradients is rounded otherwise than the gradient of the whole.
+    near = 0.01 if TRAININGS[name][0].precision == "bf16" else 1e-5
+
+    assert len(found["losses"]) == len(alone[name]["losses"]) >= 4
+    assert found["losses"] == pytest.approx(alone[name]["losses"], rel=near)
+    assert found["norms"] == pytest.approx(alone[name]["norms"], rel=10 * near)
+
+
+def test_each_process_drops_other_units_and_both_mix_the_same_images(two: dict[str, Any]) -> None:
+    assert len(set(two["drawn"]["apart"])) == 2
+    assert len(set(two["drawn"]["together"])) == 1
+
+
+def test_a_killed_process_ends_the_other_and_the_same_command_goes_on_to_the_same_bytes(
+    two: dict[str, Any], folder_of_two: Path, tmp_path: Path
+) -> None:
+    # 3 steps an epoch: in the middle of the second.
+    (machine,) = one_machine(tmp_path, "5")
+    code, _, errors = ended(machine)
+    assert code != 0
+    assert "Signal 9 (SIGKILL) received" in errors
+    whole = (folder_of_two / DROPPING).read_bytes()
+    assert (tmp_path / DROPPING).read_bytes() != whole
+
+    printed(one_machine(tmp_path, "1000"))
+
+    assert (tmp_path / DROPPING).read_bytes() == whole
+
+
+def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    with pytest.raises(ConfigError, match="4 processes on a machine with 2 GPUs"):
+        Together()
