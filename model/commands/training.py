@@ -49,16 +49,19 @@ def train(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a bundle; the same command goes on where a killed one stopped."""
+    """Train a bundle; the same command goes on where a killed one stopped. Under torchrun, its
+    processes train together."""
     from model.data.check import warnings_of
     from model.data.read import read
     from model.training.memory import keep_freed_memory
+    from model.training.processes import ALONE, launched
     from model.training.recipes import recipe as find_recipe
     from model.training.run import train as start
     from model.training.tables import print_scores
     from model.training.training_run import TrainingRun
 
-    console = Console(stderr=True)
+    processes = launched()
+    console = Console(stderr=True, quiet=not processes.is_main)
     config = find_recipe(recipe, seed, hga, mim, contrastive)
     given: dict[str, Any] = {
         "precision": precision,
@@ -68,15 +71,19 @@ def train(
     own = {key: value for key, value in given.items() if value is not None}
     config = replace(config, mim=replace(config.mim, **own))
     keep_freed_memory()
+    if processes is not ALONE:
+        console.print(f"processes: {processes.count}, this one on {processes.device}")
     console.print(f"reading {data}")
     dataset = read(data)
     for warning in warnings_of(dataset):
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     command = f"umzero evaluate {out} --data {data}"
-    run = TrainingRun(config, dataset, out, runs, command, bar(console), console.print)
+    run = TrainingRun(config, dataset, out, runs, command, bar(console), console.print, processes)
     if not resume:
-        run.forget()
+        processes.from_main(run.forget)
     bundle = start(run)
+    if not processes.is_main:
+        return
     console.print(f"[green]bundle {bundle.path} written[/green], sha256 {bundle.sha256[:12]}")
     console.print(f"report: {escape(str(run.page))}", soft_wrap=True)
     if report is not None:

@@ -20,11 +20,14 @@ class Events:
     Args:
         folder: gets a folder for each training.
         report: is told, once, when tensorboard isn't installed; then nothing is written.
+        is_main: whether this is the process that writes.
     """
 
-    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, report: Callable[[str], None], is_main: bool = True) -> None:
         self.folder = folder
         self._writer: Callable[[str], Any] | None = None
+        if not is_main:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - may be missing
         except ImportError:
@@ -35,11 +38,11 @@ class Events:
     @contextmanager
     def of(self, training: str) -> Iterator[Watch]:
         """What `train_mim` tells of its epochs, for one training."""
-        folder = self.folder / training
-        shutil.rmtree(folder, ignore_errors=True)
         if self._writer is None:
             yield lambda _: None
             return
+        folder = self.folder / training
+        shutil.rmtree(folder, ignore_errors=True)
         writer = self._writer(str(folder))
         written = step = 0
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from model.config import ModelConfig
 from model.data import augment
@@ -27,6 +27,7 @@ from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
 from model.nn.backbone import Backbone, fold_batch_norm
 from model.nn.umzero import Features, UMZero
+from model.training.processes import ALONE, Processes
 
 VIEWS = 2  # the photograph, and one in a larger frame (`model.data.augment`)
 BATCH = 32
@@ -67,11 +68,11 @@ class FeatureStore:
 
 
 def batches_of_inputs(
-    images: Dataset[Tensor], start: int = 0, batch: int = BATCH
+    images: Dataset[Tensor], batch: int = BATCH
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Decode images, two batches ahead: (rows, (B, S, S, 3) uint8), from row `start` on."""
+    """Decode images, two batches ahead: (rows, (B, S, S, 3) uint8)."""
     count = len(images)  # type: ignore[arg-type]  # a Dataset needn't have a length; ours do
-    rows = [slice(i, min(i + batch, count)) for i in range(start, count, batch)]
+    rows = [slice(i, min(i + batch, count)) for i in range(0, count, batch)]
 
     def load(part: slice) -> Tensor:
         return torch.stack([images[i] for i in range(part.start, part.stop)])
@@ -106,51 +107,67 @@ def cache_key(config: ModelConfig, data: ZeroShotData) -> str:
 
 @torch.inference_mode()
 def extract(
-    network: UMZero, data: ZeroShotData, cache: Path, progress: Progress = lambda *_: None
+    network: UMZero,
+    data: ZeroShotData,
+    cache: Path,
+    progress: Progress = lambda *_: None,
+    processes: Processes = ALONE,
 ) -> FeatureStore:
     """Features of all photographs, and of the training photographs' second view, from the cache
-    where it has them."""
+    where it has them; of several processes each computes a batch in turn."""
     folder = cache / f"features-{cache_key(network.config, data)}"
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "progress.json"
-    done = int(json.loads(state.read_text())["rows"]) if state.is_file() else 0
+    done = processes.from_main(
+        lambda: int(json.loads(state.read_text())["rows"]) if state.is_file() else 0
+    )
     size, count = network.config.backbone.input_size, len(data.images) + len(data.train)
 
-    network = for_inference(network)
-    blank = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-    example = network.features(blank)
-    pooled = _open(folder / "pooled.npy", (count, example.pooled.shape[1]), np.float32)
-    maps = {
-        stage: _open(folder / f"{stage}.npy", (count, *m.shape[1:]), np.float16)
-        for stage, m in example.maps.items()
-    }
+    network = for_inference(network).to(processes.device)
+
+    def computed(images: Tensor) -> dict[str, Tensor]:
+        features = network.features(images.to(processes.device))
+        return {"pooled": features.pooled, **features.maps}
+
+    example = computed(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+    files = {name: folder / f"{name}.npy" for name in example}
+
+    def make_files() -> None:
+        for name, path in files.items():
+            kind = np.float32 if name == "pooled" else np.float16
+            _make(path, (count, *example[name].shape[1:]), kind)
+
+    processes.from_main(make_files)
+    arrays = {name: np.lib.format.open_memmap(path, mode="r+") for name, path in files.items()}
     framed = augment.Framed([data.images[i] for i in data.train], size, data)
     views: ConcatDataset[Tensor] = ConcatDataset([ImageDataset(data.images, size), framed])
+    at_once = BATCH * processes.count
+    blocks = [slice(i, min(i + at_once, count)) for i in range(done, count, at_once)]
+    shares = [processes.share(torch.arange(rows.start, rows.stop)).tolist() for rows in blocks]
+    own = Subset(views, [row for share in shares for row in share])
     progress(done, count)
-    for rows, images in batches_of_inputs(views, done):
-        features = network.features(images)
-        pooled[rows] = features.pooled.numpy()
-        for stage, values in features.maps.items():
-            maps[stage][rows] = values.numpy()
-        if rows.stop == count or rows.start // SAVED != rows.stop // SAVED:
-            for array in (pooled, *maps.values()):
+    for rows, (_, images) in zip(blocks, batches_of_inputs(own), strict=True):
+        for name, values in computed(images).items():
+            gathered = processes.gather(values, rows.stop - rows.start)
+            if processes.is_main:
+                arrays[name][rows] = gathered.cpu().numpy()
+        if processes.is_main and (rows.stop == count or rows.start // SAVED != rows.stop // SAVED):
+            for array in arrays.values():
                 array.flush()
             _write_atomically(state, json.dumps({"rows": rows.stop}))
         progress(rows.stop, count)
+    processes.wait()
     second = np.full(len(data.images), -1)
     second[data.train] = len(data.images) + np.arange(len(data.train))
-    return FeatureStore(pooled, maps, second)
+    return FeatureStore(arrays.pop("pooled"), arrays, second)
 
 
-def _open(
-    path: Path, shape: tuple[int, ...], dtype: type
-) -> "np.memmap[tuple[int, ...], np.dtype]":
+def _make(path: Path, shape: tuple[int, ...], dtype: type) -> None:
     if not path.is_file():
         # A file that a kill left half made must not be taken for a cache.
         new = path.with_suffix(".new")
         np.lib.format.open_memmap(new, mode="w+", dtype=dtype, shape=shape).flush()
         new.replace(path)
-    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _write_atomically(path: Path, text: str) -> None:

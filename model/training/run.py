@@ -2,6 +2,7 @@
 
 features of the frozen backbone (cached) -> choices on validation classes -> all seen classes ->
 attribute head -> safetensors, ONNX, parity -> one scoring of the test images -> manifest, report.
+Several processes share what comes before the attribute head; what follows is the main one's.
 Killed at any moment, the same command goes on from the last finished step.
 """
 
@@ -56,18 +57,21 @@ def train(run: TrainingRun) -> Bundle:
     """
     check(run.data)
     run.folder.mkdir(parents=True, exist_ok=True)
-    events = Events(run.folder / "events", run.report)
+    events = Events(run.folder / "events", run.report, run.processes.is_main)
     with run.bar("features") as progress:
         network = run.network(len(run.data.seen))
-        store = extract(network, run.data, run.runs, progress)
+        store = extract(network, run.data, run.runs, progress, run.processes)
     choice = _choice(run, store, events)
     run.report(f"chosen: {choice}")
-    calibration = _calibration(run, choice)
     _fit(run, network, store, choice, events)
-    bundle, evaluation = _write(run, network, choice, calibration)
-    histories = (read_history(run.folder / name) for name in (CHOOSING, FINAL))
-    RunReport(bundle, evaluation, *histories).write(run.page)
-    return bundle
+
+    def finish() -> Bundle:
+        bundle, evaluation = _write(run, network, choice, _calibration(run, choice))
+        histories = (read_history(run.folder / name) for name in (CHOOSING, FINAL))
+        RunReport(bundle, evaluation, *histories).write(run.page)
+        return bundle
+
+    return run.processes.from_main(finish)
 
 
 def calibrate_again(run: TrainingRun) -> Bundle:
@@ -103,17 +107,27 @@ def _calibration(run: TrainingRun, choice: Choice) -> Calibration:
 
 def _choice(run: TrainingRun, store: FeatureStore, events: Events) -> Choice:
     decided = run.folder / "choice.json"
-    if decided.is_file():
-        choice = Choice(**json.loads(decided.read_text()))
-        if embedding_of(choice, run.folder) is not None:
-            return choice
-        (run.folder / CHOOSING).unlink(missing_ok=True)
+
+    def known() -> Choice | None:
+        if decided.is_file():
+            choice = Choice(**json.loads(decided.read_text()))
+            if embedding_of(choice, run.folder) is not None:
+                return choice
+            (run.folder / CHOOSING).unlink(missing_ok=True)
+        return None
+
+    kept = run.processes.from_main(known)
+    if kept is not None:
+        return kept
     network = run.network(len(run.data.seen) - len(run.data.validation))
     with events.of("validation") as watch:
-        choice = choose(network, run.data, store, run.config, run.folder, run.report, watch)
-    new = decided.with_suffix(".new")
-    new.write_text(json.dumps(asdict(choice)))
-    new.replace(decided)
+        choice = choose(
+            network, run.data, store, run.config, run.folder, run.report, watch, run.processes
+        )
+    if run.processes.is_main:
+        new = decided.with_suffix(".new")
+        new.write_text(json.dumps(asdict(choice)))
+        new.replace(decided)
     return choice
 
 
@@ -137,7 +151,9 @@ def _fit(
                 run.folder / FINAL,
                 lambda epoch, loss: run.report(f"MIM, all seen classes, epoch {epoch}: {loss:.3f}"),
                 watch=watch,
+                processes=run.processes,
             )
+        network.cpu()
     fit_attribute_head(network, training)
 
 

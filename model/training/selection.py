@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from model.data.types import ZeroShotData
 from model.metrics import best_gamma, czsl, gzsl
-from model.nn.umzero import UMZero
+from model.nn.umzero import Features, UMZero
 from model.runtime.base import F32
 from model.scoring import calibrated_stacking, softmax
 from model.training.config import TrainingConfig
@@ -29,6 +29,7 @@ from model.training.heads import (
 )
 from model.training.history import Watch
 from model.training.loop import train_mim
+from model.training.processes import ALONE, Processes
 
 GAMMA_DRAWS = 20
 NOISE = 0.01  # of a merit on one split
@@ -114,6 +115,7 @@ def choose(
     folder: Path,
     report: Report = lambda _: None,
     watch: Watch = lambda _: None,
+    processes: Processes = ALONE,
 ) -> Choice:
     """Train without the validation classes, score them, and pick.
 
@@ -123,38 +125,43 @@ def choose(
         network: changed in place; its state afterwards means nothing.
         folder: for MIM's resumable states.
         report: told of each finished step, in a line.
-        watch: see `train_mim`.
+        watch, processes: see `train_mim`.
     """
     task = validation_task(data)
     training = training_set(task.data, store, task.trained)
-    scored = store.read(task.images)
+    share = processes.share(torch.arange(len(task.images)))
+    scored = store.read(task.images[share.numpy()])
     head = GlobalHead(network, training)
     prototypes = network.prototypes(
         torch.from_numpy(data.class_attributes[list(task.classes)])
     ).detach()
 
+    def embedded(by: Callable[[UMZero, Features], Tensor]) -> Tensor:
+        return processes.gather(by(network, scored), len(task.images))
+
+    def save(embedding: Tensor, epoch: int) -> None:
+        if processes.is_main:
+            np.save(folder / _EMBEDDED.format(epoch), embedding.numpy())
+
     candidates = []
     for ridges in product(config.closed_form.image_ridges, config.closed_form.class_ridges):
         head.fit(*ridges)
-        candidates.append(_score(global_embedding(network, scored) @ prototypes.T, task, *ridges))
-    best = max(candidates, key=lambda choice: choice.merit)
+        candidates.append(_score(embedded(global_embedding) @ prototypes.T, task, *ridges))
+    best = processes.agreed(max(candidates, key=lambda choice: choice.merit))
     report(f"closed form: {best}")
-    if network.mim is None:
-        head.fit(best.image_ridge, best.class_ridge)
-        np.save(folder / _EMBEDDED.format(0), global_embedding(network, scored).numpy())
-        return best
-
     ridges = (best.image_ridge, best.class_ridge)
     head.fit(*ridges)
-    whole = global_embedding(network, scored)
-    np.save(folder / _EMBEDDED.format(0), whole.numpy())
+    whole = embedded(global_embedding)
+    save(whole, 0)
+    if network.mim is None:
+        return best
     network.mim.scale_visual_tokens(training.features.maps)
 
     weights = [w for w in config.mim.weights if w >= LEAST_WEIGHT] or config.mim.weights
 
     def after_epoch(epoch: int, loss: float) -> list[dict[str, float]]:
-        local = mim_embedding(network, scored)
-        np.save(folder / _EMBEDDED.format(epoch), local.numpy())
+        local = embedded(mim_embedding)
+        save(local, epoch)
         choices = [
             replace(
                 _score(normalize(whole + weight * local, dim=-1) @ prototypes.T, task, *ridges),
@@ -180,6 +187,7 @@ def choose(
             [best_of(record).merit for record in records], config.mim.patience
         ),
         watch,
+        processes,
     )
     return settled([Choice(**choice) for record in records for choice in record])
 

@@ -17,6 +17,7 @@ from model.sheets import AttributeSpace
 from model.training.config import TrainingConfig
 from model.training.features import Progress, cache_key
 from model.training.heads import fresh_network
+from model.training.processes import ALONE, Processes
 
 Bar = Callable[[str], AbstractContextManager[Progress]]  # a title -> a progress bar
 Report = Callable[[str], None]
@@ -31,6 +32,7 @@ class TrainingRun:
         runs: the folder for caches and resumable states.
         command: what measures the scores, for the manifest.
         bar, report: progress, for people.
+        processes: that train together, each with a run like this one.
     """
 
     config: TrainingConfig
@@ -40,6 +42,7 @@ class TrainingRun:
     command: str
     bar: Bar
     report: Report
+    processes: Processes = ALONE
 
     @cached_property
     def space(self) -> AttributeSpace:

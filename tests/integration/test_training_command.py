@@ -1,6 +1,7 @@
 """`umzero train folder` on drawn images, in processes of its own, killed as a machine would."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.errors import BackendUnavailable
@@ -79,6 +81,38 @@ def test_a_fresh_run_ends_with_the_same_bytes_as_the_killed_one(
     page = choice.with_name("report.html")
     assert f"report: {page.relative_to(trained)}" in result.stderr
     assert (trained / "told/here.html").read_bytes() == page.read_bytes()
+
+
+def test_two_processes_choose_what_one_chooses_and_write_and_print_once(
+    trained: Path, shapes_dir: Path, tmp_path: Path
+) -> None:
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    command = [*torchrun, "--nproc-per-node", "2", *UMZERO[1:], *train(shapes_dir, "--json")]
+    result = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert result.stderr.count("bundle weights/shapes written") == 1
+    assert umzero("verify", "weights/shapes", folder=tmp_path).returncode == 0
+    manifest = json.loads((tmp_path / "weights/shapes/manifest.json").read_text())
+    assert told["scores"] == manifest["scores"]
+    for name in ("features-*/pooled.npy", "features-*/block15.npy"):
+        features = (np.load(next(folder.glob(f"runs/{name}"))) for folder in (trained, tmp_path))
+        np.testing.assert_allclose(*features, atol=0.02)
+    (expected,), (found,) = (
+        [json.loads(path.read_text()) for path in folder.glob("runs/shapes-*/choice.json")]
+        for folder in (trained, tmp_path)
+    )
+    # Dropout leaves out other units.
+    for score in ("czsl", "h"):
+        assert found[score] == pytest.approx(expected[score], abs=0.1)
 
 
 def test_evaluate_prints_what_the_manifest_says(trained: Path, shapes_dir: Path) -> None:
