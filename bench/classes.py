@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from model.runtime.base import F32
+from service.registry.collection import Collection
 from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import Prototypes
 from service.registry.records import DEFAULT_COLLECTION, ClassSummary, NewClass
@@ -104,10 +105,12 @@ def register_one(store: ClassStore, count: int, dim: int) -> Callable[[], object
         return NewClass(f"c{number}", f"class {number}", sheets[number % count], ATTRIBUTES, 0)
 
     for start in range(0, count, 10_000):
-        store.add([new(number) for number in range(start, min(count, start + 10_000))])
+        store.add(
+            DEFAULT_COLLECTION, [new(number) for number in range(start, min(count, start + 10_000))]
+        )
     registry.load()
     following = iter(range(count, 2 * count))
-    classes = registry.collection(DEFAULT_COLLECTION)
+    classes = Collection(registry, DEFAULT_COLLECTION)
     return lambda: classes.register([new(next(following))])
 
 

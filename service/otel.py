@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     ConsoleSpanExporter,
     SimpleSpanProcessor,
-    SpanExporter,
 )
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
@@ -40,11 +39,10 @@ class SpanTracer(Tracer):
         resource = Resource.create(told).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         if exporter == "console":
-            self._exporter: SpanExporter = ConsoleSpanExporter(formatter=_line)
-            self._provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+            to_stdout = ConsoleSpanExporter(formatter=_line)
+            self._provider.add_span_processor(SimpleSpanProcessor(to_stdout))
         else:
-            self._exporter = OTLPSpanExporter()
-            self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("umzero", version)
 
     def begin(self, request_id: str, scope: Mapping[str, Any]) -> Trace:
@@ -71,10 +69,10 @@ class SpanTracer(Tracer):
         return _Spans(ids, self._tracer, span) if span.is_recording() else Trace(ids)
 
     def close(self) -> None:
-        giving_up = threading.Timer(_FLUSH_S, self._exporter.shutdown)
-        giving_up.start()
-        self._provider.shutdown()
-        giving_up.cancel()
+        # A thread that is given up: a collector may accept, and never answer.
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(_FLUSH_S)
 
 
 class _Spans(Trace):

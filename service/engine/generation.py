@@ -31,7 +31,7 @@ class Generation:
 
     def collection(self, name: str) -> Collection:
         """The classes of one collection."""
-        return self.registry.collection(name)
+        return Collection(self.registry, name)
 
     async def warm_up(self) -> None:
         """Run the backend once through every part, and load the classes."""

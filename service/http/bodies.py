@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
@@ -19,15 +18,6 @@ _RAW_TYPES = (
 )
 MULTIPART = "multipart/form-data"
 _JSON = "application/json"
-NDJSON = "application/x-ndjson"
-_LINES_TYPES = (
-    NDJSON,
-    "application/ndjson",
-    "application/jsonl",
-    "",
-    "application/x-www-form-urlencoded",  # curl's
-)
-_LINES, _LINES_BYTES = 500, 8 * 2**20  # of a batch, about as many
 
 
 async def read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
@@ -38,7 +28,7 @@ async def read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
         BodyTimeout: it isn't complete in time.
         RequestError: 415 `unsupported_encoding`: it is compressed.
     """
-    _check_encoding(request)
+    check_encoding(request)
     too_large = BodyTooLarge(f"the body has more than the {max_bytes} bytes that are allowed")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:
@@ -55,47 +45,6 @@ async def read(request: Request, max_bytes: int, timeout_s: float) -> bytes:
             f"the body wasn't complete after {timeout_s:g} s; {len(body)} bytes had come"
         ) from error
     return bytes(body)
-
-
-async def batches(
-    request: Request, max_line_bytes: int, timeout_s: float
-) -> AsyncIterator[list[tuple[int, bytes]]]:
-    """A body's lines with their numbers, from 1, as they come, some at a time; without blank ones.
-
-    Raises:
-        BodyTooLarge: a line is too long.
-        BodyTimeout: the next batch isn't complete in time.
-        RequestError: 415 `unsupported_encoding`.
-    """
-    _check_encoding(request)
-    chunks = request.stream()
-    number, rest, is_over = 1, bytearray(), False
-    while not is_over:
-        batch: list[tuple[int, bytes]] = []
-        size = 0
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not is_over and len(batch) < _LINES and size < _LINES_BYTES:
-                    chunk = await anext(chunks, b"")
-                    is_over = not chunk
-                    rest += chunk
-                    if b"\n" in chunk or is_over:
-                        *lines, rest = rest.split(b"\n")
-                        lines += [rest] if is_over else []
-                        batch += [(i, bytes(line)) for i, line in enumerate(lines, number)]
-                        number += len(lines)
-                        size += sum(map(len, lines))
-                    if max([len(rest), *(len(line) for _, line in batch)]) > max_line_bytes:
-                        raise BodyTooLarge(
-                            f"a line has more than the {max_line_bytes} bytes that are allowed"
-                        )
-        except TimeoutError as error:
-            raise BodyTimeout(
-                f"line {number} wasn't complete {timeout_s:g} s after those that were written"
-            ) from error
-        batch = [(i, line) for i, line in batch if line.strip()]
-        for start in range(0, len(batch), _LINES):  # what comes at once may be more
-            yield batch[start : start + _LINES]
 
 
 def media_type(content_type: str) -> str:
@@ -125,18 +74,6 @@ def check_media_type(content_type: str) -> None:
         )
 
 
-def check_lines(content_type: str) -> None:
-    """Refuse what says that it isn't NDJSON, before anything is read.
-
-    Raises:
-        RequestError: 415 `unsupported_media_type`.
-    """
-    if (kind := media_type(content_type)) not in _LINES_TYPES:
-        raise RequestError(
-            415, "unsupported_media_type", f"Content-Type {kind[:100]!r} isn't {NDJSON}"
-        )
-
-
 def check_json(content_type: str) -> None:
     """Refuse what says that it is no JSON, before anything is read.
 
@@ -162,7 +99,7 @@ def json_value(body: bytes) -> Any:
         return json.loads(body, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise RequestError(400, "json_invalid", f"the body isn't JSON: {reason}") from error
+        raise RequestError(400, "json_invalid", f"it isn't JSON: {reason}") from error
 
 
 def json_object(body: bytes) -> Any:
@@ -178,7 +115,7 @@ def json_object(body: bytes) -> Any:
     return json_value(body)
 
 
-def _check_encoding(request: Request) -> None:
+def check_encoding(request: Request) -> None:
     """Raises: RequestError."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "unsupported_encoding", "send the body without Content-Encoding")

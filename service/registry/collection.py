@@ -3,24 +3,21 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from model.runtime.base import F32
 from service.errors import BundleClassError, ClassExists, NameTaken, ServiceError
 from service.registry.once import Added, AddedBefore, Once
 from service.registry.records import CLASS_ID, ClassRecord, ClassSummary, Expected, NewClass
+from service.registry.registry import Registry
 from service.registry.store import check_expected, record_of, unknown_class
 from service.registry.table import PrototypeTable
-
-if TYPE_CHECKING:
-    from service.registry.registry import Registry
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The bundle's own classes, and those that were registered in this collection.
+    """The bundle's own classes, and those that were registered in this collection, if any were.
 
     A class of another collection is unknown here, and its id and its name are free.
 
@@ -28,7 +25,7 @@ class Collection:
     one in the registry's own thread.
     """
 
-    registry: "Registry"
+    registry: Registry
     name: str
 
     @property
@@ -120,21 +117,20 @@ class Collection:
         """
         refused: dict[int, ServiceError] = {}
         left = dict(enumerate(classes))
-        taken = self.registry.store.taken(self.name, classes)
-        for index, item in enumerate(classes):
-            try:
-                self.registry.own.refuse_new(item)
-                taken.check(item)
-            except (BundleClassError, ClassExists, NameTaken) as error:
-                refused[index] = error
-                del left[index]
         while left:
+            taken = self.registry.store.taken(self.name, list(left.values()))
+            for index, item in list(left.items()):
+                try:
+                    self.registry.own.refuse_new(item)
+                    taken.check(item)
+                except (BundleClassError, ClassExists, NameTaken) as error:
+                    refused[index] = error
+                    del left[index]
             try:
-                return self.register(list(left.values())), refused
-            except (ClassExists, NameTaken) as error:  # since a moment ago
-                index = list(left)[error.index or 0]
-                refused[index] = error
-                del left[index]
+                if left:
+                    return self.register(list(left.values())), refused
+            except (ClassExists, NameTaken):  # someone else was quicker
+                continue
         return Added([], self.registry.tables.revision), refused
 
     async def page(self, after: str, limit: int) -> list[ClassRecord]:

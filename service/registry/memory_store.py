@@ -123,6 +123,7 @@ class MemoryStore:
         self._rows.clear()
         self._names.clear()
         self._photographs.clear()
+        self._answers.clear()
 
     def _current(self, collection: str, class_id: str, expected: Expected) -> ClassRecord:
         """Raises: UnknownClass, PreconditionFailed."""

@@ -13,7 +13,6 @@ from model.bundle import BundleClass
 from model.runtime.base import F32
 from service import tracing
 from service.errors import StoreUnavailable
-from service.registry.collection import Collection
 from service.registry.line import Line
 from service.registry.own import OwnClasses
 from service.registry.prototypes import Prototypes
@@ -66,10 +65,6 @@ class Registry:
         self._refreshing: asyncio.Future[None] | None = None
         # Of photographs whose mean in the store is another bundle's: key -> (revision, mean).
         self._means: dict[Key, tuple[int, PhotographsMean | None]] = {}
-
-    def collection(self, name: str) -> Collection:
-        """The classes of one collection; it need not have any."""
-        return Collection(self, name)
 
     async def call(self, function: Callable[[], Result]) -> Result:
         """Run something in the registry's own thread. Raises also: what `Line.call` raises."""

@@ -34,7 +34,7 @@ OF_THE_LIVING = (
 )
 
 
-def record_of(row: Row[Any], attribute_count: int) -> ClassRecord:
+def living_record(row: Row[Any], attribute_count: int) -> ClassRecord:
     """What a living class's row says."""
     attributes = np.frombuffer(row.attributes, _BLOB).astype(np.float64)
     summary = ClassSummary(

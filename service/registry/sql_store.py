@@ -85,14 +85,14 @@ class SqlStore:
                 if row.name is None:
                     removed.append(key)
                 else:
-                    written[key] = sql_rows.record_of(row, len(self._names))
+                    written[key] = sql_rows.living_record(row, len(self._names))
         return Changes(newest, written, removed)
 
     def get(self, collection: str, class_id: str) -> ClassRecord | None:
         query = select(classes).where(*sql_rows.living_row(collection, class_id))
         with _reported(), self._engine.connect() as connection:
             row = connection.execute(query).first()
-        return None if row is None else sql_rows.record_of(row, len(self._names))
+        return None if row is None else sql_rows.living_record(row, len(self._names))
 
     def page(self, collection: str, after: str, limit: int) -> list[ClassRecord]:
         query = (
@@ -102,7 +102,9 @@ class SqlStore:
             .limit(limit)
         )
         with _reported(), self._engine.connect() as connection:
-            return [sql_rows.record_of(row, len(self._names)) for row in connection.execute(query)]
+            return [
+                sql_rows.living_record(row, len(self._names)) for row in connection.execute(query)
+            ]
 
     def taken(self, collection: str, new: Sequence[NewClass]) -> Taken:
         with _reported(), self._engine.connect() as connection:

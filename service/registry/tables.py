@@ -1,4 +1,4 @@
-"""`Tables`: an immutable snapshot of the classes of every collection, at one revision."""
+"""`Tables`: a snapshot of the classes of every collection, at one revision."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,7 +11,8 @@ Written = tuple[ClassSummary, F32]  # a class and its prototype (D,)
 
 
 class Tables:
-    """A table for each collection that has classes, with the bundle's own in all of them.
+    """A table for each collection that has classes, with the bundle's own in all of them. What it
+    says stays the same.
 
     Args:
         revision: how many writes there had been, in all collections.
@@ -63,7 +64,10 @@ class Tables:
             changes.setdefault(collection, ({}, set()))[1].add(class_id)
         registered = dict(self._registered)
         for collection, (rows, gone) in changes.items():
-            table = registered.pop(collection, self._own).advance(revision, rows, gone)
+            table = registered.pop(collection, None)
+            if table is None:
+                table = self._own.copied()  # else the first one's classes would lie in its rows
+            table = table.advance(revision, rows, gone)
             if len(table) > len(self._own):
                 registered[collection] = table
         return Tables(revision, self._own, registered)

@@ -1,14 +1,14 @@
 """Import: sheets, line by line -> classes; what is wrong with one line holds no other up."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.engine.generation import Generation
 from service.errors import ClassExists, NameTaken, ServiceError
 from service.registry.records import ClassRecord, NewClass
-from service.registry.store import Taken, record_of
 from service.usecases.checking import Draft, checked, no_class
 from service.usecases.photographs import with_photographs
 
@@ -53,7 +53,8 @@ class Import:
         *,
         skip_existing: bool,
     ) -> None:
-        """Register the classes of some lines in one transaction, but for those that can't be.
+        """Register the classes of some lines, one after the other as it seems, and in as few
+        transactions as that allows, but for those that can't be.
 
         Args:
             lines: by their numbers, from 1; or why one can't be read.
@@ -61,9 +62,21 @@ class Import:
             skip_existing: an id or a name that is there already is no problem.
 
         Raises:
-            StoreUnavailable, DeadlinePassed: none of these lines is registered.
-            ServiceError, BatchError
+            DeadlinePassed: nobody knows of the lines that are not in the report.
+            ServiceError, BatchError: they are not registered.
         """
+        for run in _runs(lines):
+            await self._run(generation, collection, run, report, skip_existing)
+
+    async def _run(
+        self,
+        generation: Generation,
+        collection: str,
+        lines: Mapping[int, Draft | ServiceError],
+        report: Report,
+        skip_existing: bool,
+    ) -> None:
+        """Lines that don't build on each other: one transaction."""
         loop = asyncio.get_running_loop()
         refused = {at: line for at, line in lines.items() if isinstance(line, ServiceError)}
         drafts = {at: line for at, line in lines.items() if isinstance(line, Draft)}
@@ -75,13 +88,7 @@ class Import:
         )
         for line in [line for line in new if drafts[line].examples]:
             try:
-                (new[line],) = await with_photographs(
-                    generation,
-                    self._workers,
-                    [new[line]],
-                    [drafts[line].examples],
-                    self._max_image_bytes,
-                )
+                new[line] = await self._photographed(generation, new[line], drafts[line])
             except ServiceError as error:
                 if error.status >= 500:  # the line is not to blame
                     raise
@@ -99,6 +106,34 @@ class Import:
             there = {line: error for line, error in there.items() if line not in kept}
         report.add(len(added.classes), refused | there, skipped)
 
+    async def _photographed(self, generation: Generation, new: NewClass, draft: Draft) -> NewClass:
+        (found,) = await with_photographs(
+            generation, self._workers, [new], [draft.examples], self._max_image_bytes
+        )
+        return found
+
+
+def _runs(lines: Mapping[int, Draft | ServiceError]) -> Iterator[dict[int, Draft | ServiceError]]:
+    """Cut before each line that needs to know what became of one of its run: it is like it, or has
+    its id or its name."""
+    run: dict[int, Draft | ServiceError] = {}
+    taken: set[tuple[str, str]] = set()
+    for number, line in lines.items():
+        if isinstance(line, Draft):
+            own = _texts(id=line.class_id) | _texts(name=line.name)
+            if not taken.isdisjoint(own | _texts(id=line.like)):
+                yield run
+                run, taken = {}, set()
+            taken |= own
+        run[number] = line
+    if run:
+        yield run
+
+
+def _texts(**values: Any) -> set[tuple[str, str]]:
+    """What is no text is refused later, or stands for nothing."""
+    return {(kind, value) for kind, value in values.items() if isinstance(value, str)}
+
 
 def _checked(
     generation: Generation,
@@ -106,26 +141,18 @@ def _checked(
     known: Mapping[str, ClassRecord],
     refused: dict[int, ServiceError],
 ) -> dict[int, NewClass]:
-    """The classes that can be written, by line; one may be like one of an earlier line."""
-    made: dict[str, NewClass] = {}
-    names: set[str] = set()
-    result = {}
+    """The classes that can be written, by line; `refused` is told of the others."""
 
     def find(class_id: str) -> ClassRecord:
-        if class_id in made:
-            return record_of(made[class_id], 0)
         return known.get(class_id) or no_class(class_id)
 
+    new = {}
     for line, draft in drafts.items():
         try:
-            item = checked(draft, generation.space, None, find)
-            Taken(frozenset(made), frozenset(names)).check(item)
+            new[line] = checked(draft, generation.space, None, find)
         except ServiceError as error:
             refused[line] = error
-        else:
-            made[item.class_id] = result[line] = item
-            names.add(item.name)
-    return result
+    return new
 
 
 def _alone(error: ServiceError) -> ServiceError:

@@ -2,13 +2,15 @@
 
 import json
 import socket
+import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.asking import best
+from tests.integration.asking import best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
@@ -119,8 +121,6 @@ def test_a_second_attempt_passes_over_what_is_there(server: Any) -> None:
 def test_a_line_may_be_like_an_earlier_one_and_have_photographs(
     server: Any, picture: Picture
 ) -> None:
-    from base64 import b64encode
-
     photograph = b64encode(picture(GULL, size=24)).decode()
     body = line("kite") + json.dumps({"name": "Second", "like": "kite", "class_id": "s"}).encode()
     body += b"\n" + line("seen", GULL, examples=[photograph])
@@ -162,32 +162,66 @@ def test_a_line_that_is_too_long_ends_the_import_and_those_before_stay(
     )
 
     detail = problem(refused, 413, "body_too_large")["detail"]
-    registered = len(server.client.get("/export").content.splitlines())
-    assert f"{registered} were registered" in detail
-    assert "z" not in ids(server.client)
+    assert "line 601 has" in detail
+    assert "600 were registered" in detail
+    assert len(ids(server.client)) == 600
+
+
+def begun(server: Any, body: bytes, missing: int = 99) -> socket.socket:
+    """A connection that has sent a part of an import."""
+    head = f"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + missing}\r\n\r\n"
+    connection = socket.create_connection(server.address)
+    connection.sendall(head.encode() + body)
+    return connection
 
 
 def test_a_body_that_stops_coming_is_given_up_and_the_lines_before_stay(server: Any) -> None:
     many = b"".join(line(f"c{number}") for number in range(600))
-    head = f"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: {len(many) + 99}\r\n\r\n"
-    with socket.create_connection(server.address) as connection:
-        connection.sendall(head.encode() + many + b'{"name"')
+    with begun(server, many + b'{"name"') as connection:
         answer = connection.makefile("rb").read().decode()
 
     assert answer.startswith("HTTP/1.1 408 ")
-    registered = len(server.client.get("/export").content.splitlines())
-    assert 0 < registered <= 600
-    assert f"{registered} were registered" in answer
+    assert "line 601 wasn't complete" in answer
+    assert "600 were registered" in answer
+    assert len(ids(server.client)) == 600
 
 
-def test_a_client_that_leaves_leaves_whole_lines(server: Any) -> None:
-    body = b"".join(line(f"c{number}") for number in range(600)) + line("last")[:-9]
-    head = f"POST /import HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 99}\r\n\r\n"
-    with socket.create_connection(server.address) as connection:
-        connection.sendall(head.encode() + body)
+def test_a_body_whose_lines_trickle_in_is_taken(server: Any) -> None:
+    lines = [line(f"c{number}") for number in range(5)]
+    with begun(server, lines[0], len(b"".join(lines[1:]))) as connection:
+        for each in lines[1:]:
+            time.sleep(0.4)  # all of them take longer than the limit of 1 s
+            connection.sendall(each)
+        answer = connection.recv(65536).decode()
 
+    assert answer.startswith("HTTP/1.1 200 ")
+    assert ids(server.client) == [f"c{number}" for number in range(5)]
+
+
+def test_of_a_client_that_leaves_the_whole_lines_stay(server: Any) -> None:
+    begun(server, line("a") + line("b") + line("last")[:-9]).close()
+
+    until(lambda: ids(server.client) == ["a", "b"], "its lines are written")
     assert sent(server.client, line("after"))["registered"] == 1
-    assert "last" not in ids(server.client)
+    assert ids(server.client) == ["a", "after", "b"]
+
+
+def test_lines_that_build_on_each_other_are_taken_one_after_the_other(server: Any) -> None:
+    sent(server.client, line("there", GULL))
+    twice = line("a") + line("b") + line("a", name="A again") + line("c", name="B")
+    like_the_skipped = line("there", KITE) + line("d", like="there").replace(
+        json.dumps(KITE).encode(), b"null"
+    )
+    broken = line("broken", examples=["bm8gaW1hZ2U="]) + line("e", like="broken")
+
+    answer = sent(server.client, twice + like_the_skipped + broken, skip_existing=True)
+
+    assert (answer["registered"], answer["skipped"], answer["failed"]) == (3, 3, 2)
+    codes = {item["line"]: item["problem"]["code"] for item in answer["problems"]}
+    assert codes == {7: "image_unreadable", 8: "unknown_class"}
+    assert ids(server.client) == ["a", "b", "d", "there"]
+    sheets = [server.client.get(f"/classes/{i}").json()["attributes"] for i in ("there", "d")]
+    assert sheets[0] == sheets[1]
 
 
 def test_only_ndjson_is_taken(server: Any, problem: Problem) -> None:

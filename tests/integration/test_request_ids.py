@@ -110,7 +110,10 @@ def test_a_line_of_text_has_the_id_too(start: Callable[..., Server]) -> None:
     kite = {"name": "Kite", "attributes": KITE}
     server.client.post("/classes", json=kite, headers=forged).raise_for_status()
 
-    (line,) = [text for text in server.log.read_text().splitlines() if "registered" in text]
+    (line,) = [
+        text for text in server.log.read_text().splitlines() if " classes registered " in text
+    ]
     event, fields = line.split(" classes registered ")
     assert event.endswith(" info")
-    assert fields.split(" ") == ["count=1", "revision=1", "request_id=level=error,revision=9"]
+    said = ["collection=default", "revision=1", "count=1"]
+    assert fields.split(" ") == [*said, "request_id=level=error,revision=9"]

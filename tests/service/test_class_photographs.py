@@ -13,6 +13,7 @@ from model.photographs import encoded, mean_of
 from model.preprocess import to_input
 from model.runtime.base import F32, U8, Embedded
 from model.runtime.fake import FakeBackend, draw, write_fake_bundle
+from service.registry.collection import Collection
 from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import prototypes_of
 from service.registry.records import NewClass, PhotographsMean
@@ -124,14 +125,14 @@ def test_the_prototype_of_a_class_with_photographs_is_the_blend_of_both(
     registry = registry_of(store, bundle, backend)
     item = photographed(new_class("kite"), bundle, backend, count)
 
-    (summary,) = registry.collection("default").register([item]).classes
+    (summary,) = Collection(registry, "default").register([item]).classes
 
     assert summary.examples == count
     assert summary.familiarity == pytest.approx(count / (count + COUNTS))
     expected = expected_row(item, backend, pictures(bundle, count))
     np.testing.assert_allclose(row_of(registry, "kite"), expected, atol=1e-6)
     # What explains its score is the same blend, of any sheet.
-    under = registry.prototypes_of(registry.collection("default").get("kite"))
+    under = registry.prototypes_of(Collection(registry, "default").get("kite"))
     np.testing.assert_allclose(under(item.attributes[None].astype(np.float32))[0], expected, 1e-5)
 
 
@@ -144,7 +145,7 @@ def test_two_classes_of_one_sheet_differ_by_their_photographs(
     first = photographed(new_class("first", attributes=sheet), bundle, backend, 2, seed=1)
     second = photographed(new_class("second", attributes=sheet), bundle, backend, 2, seed=2)
 
-    registry.collection("default").register([plain, first, second])
+    Collection(registry, "default").register([plain, first, second])
 
     for item, seed in ((first, 1), (second, 2)):
         expected = expected_row(item, backend, pictures(bundle, 2, seed))
@@ -159,7 +160,7 @@ def test_how_much_of_gamma_each_class_pays_follows_it_through_every_write(
 ) -> None:
     registry = registry_of(MemoryStore(), bundle, backend)
     own = {item.class_id: 1.0 for item in bundle.classes}
-    registry.collection("default").register(
+    Collection(registry, "default").register(
         [
             new_class("none"),
             photographed(new_class("one"), bundle, backend, 1),
@@ -168,9 +169,9 @@ def test_how_much_of_gamma_each_class_pays_follows_it_through_every_write(
     )
     assert shares(registry) == pytest.approx(own | {"none": 0, "one": 1 / 5, "five": 5 / 9})
 
-    registry.collection("default").remove("one")
-    registry.collection("default").replace(photographed(new_class("none"), bundle, backend, 4))
-    registry.collection("default").replace(new_class("five"))
+    Collection(registry, "default").remove("one")
+    Collection(registry, "default").replace(photographed(new_class("none"), bundle, backend, 4))
+    Collection(registry, "default").replace(new_class("five"))
 
     assert shares(registry) == pytest.approx(own | {"none": 4 / 8, "five": 0})
     by_sheet = backend.prototypes(new_class("five").attributes[None].astype(np.float32))[0]
@@ -184,7 +185,7 @@ def test_a_class_with_photographs_pays_its_share_of_gamma_and_a_seen_one_all(
     bundle: Bundle, backend: FakeBackend, new_class: Make, gamma: float
 ) -> None:
     registry = registry_of(MemoryStore(), bundle, backend)
-    registry.collection("default").register(
+    Collection(registry, "default").register(
         [new_class("none"), photographed(new_class("two"), bundle, backend, 2)]
     )
     embedding = backend.embed(pictures(bundle, 1, seed=9)).embedding[0]
@@ -223,7 +224,7 @@ def test_a_registry_that_starts_again_does_not_look_at_the_photographs_again(
 ) -> None:
     item = photographed(new_class("kite"), bundle, backend, 3)
     before = registry_of(store, bundle, backend)
-    before.collection("default").register([item])
+    Collection(before, "default").register([item])
     again = FakeBackend.of(bundle)
 
     after = registry_of(store, bundle, again)
@@ -238,7 +239,7 @@ def test_another_bundle_s_network_looks_at_the_photographs_again(
 ) -> None:
     item = photographed(new_class("kite"), bundle, backend, 3)
     registry = registry_of(store, bundle, backend)
-    registry.collection("default").register([item, new_class("plain")])
+    Collection(registry, "default").register([item, new_class("plain")])
     assert other.sha256 != bundle.sha256
     network = Rolled.of(other)
 
@@ -250,7 +251,7 @@ def test_another_bundle_s_network_looks_at_the_photographs_again(
     np.testing.assert_allclose(row_of(under_other, "kite"), expected, atol=1e-6)
     assert not np.allclose(row_of(registry, "kite"), expected, atol=0.1)
     assert shares(under_other)["kite"] == pytest.approx(3 / 7)
-    under = under_other.prototypes_of(under_other.collection("default").get("kite"))
+    under = under_other.prototypes_of(Collection(under_other, "default").get("kite"))
     sheet = item.attributes[None].astype(np.float32)
     np.testing.assert_allclose(under(sheet)[0], expected, atol=1e-6)
     assert network.batch_sizes == [3]  # once, however often the class is looked at
@@ -269,7 +270,7 @@ def test_without_its_photographs_a_class_falls_back_to_its_sheet_under_another_b
 ) -> None:
     store = MemoryStore()
     item = photographed(new_class("kite"), bundle, backend, 3)
-    registry_of(store, bundle, backend).collection("default").register([item])
+    Collection(registry_of(store, bundle, backend), "default").register([item])
     monkeypatch.setattr(store, "photographs", lambda *_: [])
     network = Rolled.of(other)
 
@@ -280,7 +281,7 @@ def test_without_its_photographs_a_class_falls_back_to_its_sheet_under_another_b
     assert network.batch_sizes == []
     np.testing.assert_allclose(row_of(registry, "kite"), by_sheet, atol=1e-6)
     assert shares(registry)["kite"] == 0
-    under = registry.prototypes_of(registry.collection("default").get("kite"))
+    under = registry.prototypes_of(Collection(registry, "default").get("kite"))
     np.testing.assert_allclose(under(sheet)[0], by_sheet, atol=1e-6)
     registry.close()
 
@@ -293,15 +294,15 @@ def test_a_replica_that_follows_has_the_same_prototypes(
         registry_of(SqlStore(database_url, bundle.manifest.attributes.names), bundle, network)
         for network in networks
     )
-    first.collection("default").register(
+    Collection(first, "default").register(
         [photographed(new_class("a"), bundle, networks[0], 2), new_class("b")]
     )
     second.refresh()
     assert row_of(second, "a") == row_of(first, "a")
-    first.collection("default").replace(
+    Collection(first, "default").replace(
         photographed(new_class("b"), bundle, networks[0], 5, seed=3)
     )
-    first.collection("default").remove("a")
+    Collection(first, "default").remove("a")
     second.refresh()
 
     assert second.tables.of("default").find("a") is None
@@ -319,14 +320,14 @@ def test_a_database_keeps_no_photograph_of_a_class_that_is_gone(
         SqlStore(database_url, bundle.manifest.attributes.names), bundle, backend
     )
     item = photographed(new_class("kite"), bundle, backend, 2)
-    registry.collection("default").register([item])
-    registry.collection("default").remove("kite")
-    registry.collection("default").register([new_class("kite")])
+    Collection(registry, "default").register([item])
+    Collection(registry, "default").remove("kite")
+    Collection(registry, "default").register([new_class("kite")])
 
     again = registry_of(SqlStore(database_url, bundle.manifest.attributes.names), bundle, backend)
 
     by_sheet = backend.prototypes(item.attributes[None].astype(np.float32))[0]
     for one in (registry, again):
         np.testing.assert_allclose(row_of(one, "kite"), by_sheet, atol=1e-6)
-        assert one.collection("default").get("kite").summary.examples == 0
+        assert Collection(one, "default").get("kite").summary.examples == 0
         one.close()

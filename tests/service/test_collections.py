@@ -8,6 +8,7 @@ import pytest
 from model.bundle import Bundle
 from model.runtime.fake import FakeBackend
 from service.errors import BundleClassError, ClassExists, NameTaken, UnknownClass
+from service.registry.collection import Collection
 from service.registry.once import AddedBefore, Once
 from service.registry.prototypes import prototypes_of
 from service.registry.records import ClassSummary, NewClass
@@ -94,7 +95,7 @@ def test_a_collection_has_the_bundles_own_classes_and_those_registered_in_it(
     registry: Registry, bundle: Bundle, new_class: Make
 ) -> None:
     own = {item.class_id for item in bundle.classes}
-    a, b, c = (registry.collection(name) for name in "abc")
+    a, b, c = (Collection(registry, name) for name in "abc")
 
     a.register([new_class("kite"), new_class("gull")])
     b.register([new_class("kite", name="another kite")])
@@ -115,8 +116,8 @@ def test_a_registry_that_starts_later_knows_all_collections(
     registry: Registry, store: ClassStore, bundle: Bundle, new_class: Make
 ) -> None:
     for number in range(20):
-        registry.collection(f"c{number}").register([new_class("kite"), new_class(f"n{number}")])
-    registry.collection("c3").remove("kite")
+        Collection(registry, f"c{number}").register([new_class("kite"), new_class(f"n{number}")])
+    Collection(registry, "c3").remove("kite")
     other = Registry(store, bundle.classes, prototypes_of(bundle, FakeBackend.of(bundle)))
     other.load()
 
@@ -133,7 +134,7 @@ def test_a_registry_that_starts_later_knows_all_collections(
 def test_of_several_classes_those_are_added_that_can_be(
     registry: Registry, new_class: Make
 ) -> None:
-    a = registry.collection("a")
+    a = Collection(registry, "a")
     a.register([new_class("kite", name="Kite")])
     asked = [new_class("kite"), new_class("new"), new_class("robin"), new_class("y", name="Kite")]
 
@@ -158,18 +159,18 @@ def test_of_several_classes_one_that_another_process_writes_meanwhile_is_refused
         return found
 
     monkeypatch.setattr(store, "taken", taken)
-    added, refused = registry.collection("a").register_each([new_class(i) for i in "abc"])
+    added, refused = Collection(registry, "a").register_each([new_class(i) for i in "abc"])
 
     assert [item.class_id for item in added.classes] == ["a", "c"]
     assert {index: type(error) for index, error in refused.items()} == {1: ClassExists}
 
 
 def test_a_collection_without_classes_is_forgotten(registry: Registry, new_class: Make) -> None:
-    registry.collection("a").register([new_class("kite")])
-    registry.collection("b").register([new_class("kite"), new_class("gull")])
+    Collection(registry, "a").register([new_class("kite")])
+    Collection(registry, "b").register([new_class("kite"), new_class("gull")])
     assert registry.tables.registered_counts() == {"a": 1, "b": 2}
 
-    registry.collection("a").remove("kite")
+    Collection(registry, "a").remove("kite")
 
     assert registry.tables.registered_counts() == {"b": 2}
 

@@ -15,7 +15,7 @@ from model.runtime.fake import FakeBackend
 from service.bootstrap import Service, build
 from service.engine.cpus import available_cpus
 from service.errors import ConfigurationError
-from service.registry.store import MemoryStore
+from service.registry.memory_store import MemoryStore
 from service.settings import Settings
 
 pytest.importorskip("ray", reason="needs the program ray (the extra scale)")

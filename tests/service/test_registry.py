@@ -13,6 +13,7 @@ from model.runtime.base import F32
 from model.runtime.fake import FakeBackend
 from service.errors import BundleClassError, NameTaken, StoreUnavailable, UnknownClass
 from service.registry import prototypes as made
+from service.registry.collection import Collection
 from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import Prototypes
 from service.registry.records import NewClass
@@ -53,7 +54,9 @@ def test_the_bundles_own_classes_are_there_from_the_start_and_are_never_stored(
     robin = next(item for item in bundle.classes if item.name == "Robin")
     expected = backend.prototypes(np.array([robin.attributes], np.float32))[0]
     assert table.take([table.find("robin") or 0])[0].tolist() == expected.tolist()
-    assert registry.collection("default").get("robin").attributes.tolist() == list(robin.attributes)
+    assert Collection(registry, "default").get("robin").attributes.tolist() == list(
+        robin.attributes
+    )
     assert (store.revision(), store.changes_since(0).written) == (0, {})
     registry.close()
 
@@ -65,7 +68,7 @@ def test_a_registered_class_is_in_the_next_snapshot_and_not_in_older_ones(
     before = registry.tables.of("default")
     item = new_class("kite")
 
-    added = registry.collection("default").register([item])
+    added = Collection(registry, "default").register([item])
     (summary,) = added.classes
 
     position = registry.tables.of("default").find("kite")
@@ -84,7 +87,7 @@ def test_a_failed_commit_changes_nothing_in_memory(
 ) -> None:
     store = MemoryStore()
     registry = registry_of(store, bundle, backend.prototypes)
-    registry.collection("default").register([new_class("a")])
+    Collection(registry, "default").register([new_class("a")])
     before = registry.tables.of("default")
 
     def fails(*_: object) -> int:
@@ -94,15 +97,15 @@ def test_a_failed_commit_changes_nothing_in_memory(
         for method in ("add", "replace", "remove"):
             patched.setattr(store, method, fails)
         for write in (
-            lambda: registry.collection("default").register([new_class("b")]),
-            lambda: registry.collection("default").replace(new_class("a", name="other")),
-            lambda: registry.collection("default").remove("a"),
+            lambda: Collection(registry, "default").register([new_class("b")]),
+            lambda: Collection(registry, "default").replace(new_class("a", name="other")),
+            lambda: Collection(registry, "default").remove("a"),
         ):
             with pytest.raises(StoreUnavailable):
                 write()
 
     assert registry.tables.of("default") is before
-    assert registry.collection("default").register([new_class("b")]).revision == 2
+    assert Collection(registry, "default").register([new_class("b")]).revision == 2
     registry.close()
 
 
@@ -119,7 +122,7 @@ def test_a_backend_that_fails_writes_nothing(bundle: Bundle, new_class: Make) ->
     broken = True
 
     with pytest.raises(RuntimeError, match="finite"):
-        registry.collection("default").register([new_class("a")])
+        Collection(registry, "default").register([new_class("a")])
 
     assert store.revision() == 0
     assert registry.tables.of("default").find("a") is None
@@ -137,7 +140,7 @@ def test_a_write_that_was_committed_but_not_read_back_shows_at_the_next_refresh(
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "changes_since", fails)
-        added = registry.collection("default").register([new_class("a")])
+        added = Collection(registry, "default").register([new_class("a")])
     (summary,) = added.classes
     assert (summary.class_id, added.revision, registry.tables.of("default").revision) == ("a", 1, 0)
 
@@ -153,13 +156,13 @@ def test_two_registries_on_one_database_follow_each_other(
     first, second = (
         registry_of(SqlStore(database_url, OTHERS), bundle, backend.prototypes) for _ in range(2)
     )
-    first.collection("default").register([new_class("a"), new_class("b")])
+    Collection(first, "default").register([new_class("a"), new_class("b")])
     second.refresh()
     assert second.tables.of("default").revision == 1
     # A write of one's own brings what others wrote before it.
-    second.collection("default").remove("a")
-    first.collection("default").register([new_class("c")])
-    first.collection("default").replace(new_class("b", name="renamed"))
+    Collection(second, "default").remove("a")
+    Collection(first, "default").register([new_class("c")])
+    Collection(first, "default").replace(new_class("b", name="renamed"))
     second.refresh()
 
     assert first.tables.of("default").revision == second.tables.of("default").revision == 4
@@ -194,7 +197,7 @@ def test_prototypes_are_computed_in_chunks_and_only_for_what_is_new(
     registry = registry_of(MemoryStore(), bundle, prototypes)
     sizes.clear()
     batch = [new_class(f"c{number}") for number in range(10)]
-    registry.collection("default").register(batch)
+    Collection(registry, "default").register(batch)
 
     assert sizes == [4, 4, 2]
     for item in batch:
@@ -212,17 +215,17 @@ def test_the_bundles_own_classes_can_not_be_changed(
     registry = registry_of(MemoryStore(), bundle, backend.prototypes)
 
     with pytest.raises(BundleClassError) as refused:
-        registry.collection("default").register([new_class("a"), new_class("robin")])
+        Collection(registry, "default").register([new_class("a"), new_class("robin")])
     assert refused.value.index == 1
     with pytest.raises(BundleClassError):
-        registry.collection("default").replace(new_class("robin"))
+        Collection(registry, "default").replace(new_class("robin"))
     with pytest.raises(BundleClassError):
-        registry.collection("default").remove("robin")
+        Collection(registry, "default").remove("robin")
     with pytest.raises(NameTaken):
-        registry.collection("default").register([new_class("a", name="Robin")])
-    registry.collection("default").register([new_class("a")])
+        Collection(registry, "default").register([new_class("a", name="Robin")])
+    Collection(registry, "default").register([new_class("a")])
     with pytest.raises(NameTaken):
-        registry.collection("default").replace(new_class("a", name="Robin"))
+        Collection(registry, "default").replace(new_class("a", name="Robin"))
     registry.close()
 
 
@@ -231,9 +234,9 @@ def test_what_is_not_there_is_unknown(bundle: Bundle, backend: FakeBackend, clas
     registry = registry_of(MemoryStore(), bundle, backend.prototypes)
 
     with pytest.raises(UnknownClass):
-        registry.collection("default").get(class_id)
+        Collection(registry, "default").get(class_id)
     with pytest.raises(UnknownClass):
-        registry.collection("default").remove(class_id)
+        Collection(registry, "default").remove(class_id)
     registry.close()
 
 
@@ -320,7 +323,7 @@ def test_a_bundle_without_classes_starts_empty(
     registry.load()
     assert len(registry.tables.of("default")) == 0
 
-    registry.collection("default").register([new_class("a")])
+    Collection(registry, "default").register([new_class("a")])
 
     assert registry.tables.of("default").ids == ("a",)
     registry.close()
@@ -335,12 +338,12 @@ def test_own_classes_are_told_while_the_database_hangs(
 
     async def test() -> None:
         stuck = [
-            asyncio.ensure_future(registry.collection("default").look(f"class-{i}"))
+            asyncio.ensure_future(Collection(registry, "default").look(f"class-{i}"))
             for i in range(5)
         ]
         await asyncio.sleep(0)
-        assert (await registry.collection("default").look("robin")).summary.name == "Robin"
-        assert (await registry.collection("default").look_up(["robin", "jay"])).keys() == {
+        assert (await Collection(registry, "default").look("robin")).summary.name == "Robin"
+        assert (await Collection(registry, "default").look_up(["robin", "jay"])).keys() == {
             "robin",
             "jay",
         }
@@ -372,8 +375,8 @@ def test_a_successor_that_fails_or_goes_fails_no_write(
 
     monkeypatch.setattr(second, "refresh", closed)
 
-    assert first.collection("default").register([new_class("a")]).classes[0].class_id == "a"
-    assert first.collection("default").remove("a") == 2
+    assert Collection(first, "default").register([new_class("a")]).classes[0].class_id == "a"
+    assert Collection(first, "default").remove("a") == 2
     first.refresh()
 
 
@@ -381,7 +384,7 @@ def test_what_was_written_is_read_of_one_table_whoever_moves_it_meanwhile(
     pair: tuple[Registry, Registry], new_class: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
-    first.collection("default").register([new_class("a"), new_class("b")])
+    Collection(first, "default").register([new_class("a"), new_class("b")])
     find = PrototypeTable.find
     left = ["a"]
 
@@ -389,12 +392,12 @@ def test_what_was_written_is_read_of_one_table_whoever_moves_it_meanwhile(
         found = find(table, class_id)
         if class_id == "c" and left:
             # The predecessor's thread, which refreshes the second one as well.
-            first.collection("default").remove(left.pop())
+            Collection(first, "default").remove(left.pop())
         return found
 
     monkeypatch.setattr(PrototypeTable, "find", find_while_another_removes)
 
-    added = second.collection("default").register([new_class("c")])
+    added = Collection(second, "default").register([new_class("c")])
 
     assert [item.class_id for item in added.classes] == ["c"]
     assert set(second.tables.of("default").ids) >= {"b", "c"}

@@ -11,6 +11,7 @@ from model.bundle import Bundle
 from model.runtime.fake import FAKE_ATTRIBUTES, FakeBackend, write_fake_bundle
 from service.bootstrap import build
 from service.errors import ConfigurationError
+from service.registry.collection import Collection
 from service.registry.database import open_database
 from service.registry.records import NewClass
 from service.registry.schema import registry
@@ -56,7 +57,7 @@ def test_a_start_with_other_attributes_says_which_and_how_to_take_the_classes_al
             Settings(bundle=wanted.path, state_dir=tmp_path), open_backend=FakeBackend.of
         ).generation.registry
         registry.load()
-        registry.collection("default").register([new_class(f"of-{wanted.name}")])
+        Collection(registry, "default").register([new_class(f"of-{wanted.name}")])
         registry.close()
 
     start(bundle)

@@ -25,6 +25,7 @@ from service.errors import (
     SwapInProgress,
     UnknownBundle,
 )
+from service.registry.collection import Collection
 from service.registry.memory_store import MemoryStore
 from service.registry.records import NewClass
 from service.settings import Settings
@@ -131,9 +132,9 @@ def test_what_the_old_generation_writes_after_the_swap_is_known_to_the_new_one_a
         with service.generations.epoch:
             await service.swap.to("second")
             await service.swap.to("first")
-            await old.call(lambda: old.collection("default").register([new_class("late")]))
+            await old.call(lambda: Collection(old, "default").register([new_class("late")]))
             assert service.generation.registry.tables.of("default").find("late") is not None
-            await old.call(lambda: old.collection("default").remove("late"))
+            await old.call(lambda: Collection(old, "default").remove("late"))
             assert service.generation.registry.tables.of("default").find("late") is None
 
     run(work, twins[0])
@@ -153,7 +154,7 @@ def test_a_swap_whose_store_is_gone_changes_nothing(
         assert service.generation is old
         assert old.registry.successor is None
         await old.registry.call(
-            lambda: old.registry.collection("default").register([new_class("kite")])
+            lambda: Collection(old.registry, "default").register([new_class("kite")])
         )
         await service.swap.to("second")
         assert service.generation.registry.tables.of("default").find("kite") is not None

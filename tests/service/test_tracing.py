@@ -11,10 +11,11 @@ import pytest
 from model.bundle import Bundle
 from model.runtime.fake import FakeBackend
 from service import tracing
+from service.registry.collection import Collection
+from service.registry.memory_store import MemoryStore
 from service.registry.prototypes import prototypes_of
 from service.registry.records import NewClass
 from service.registry.registry import Registry
-from service.registry.store import MemoryStore
 from service.registry.traced_store import traced
 from service.tracing import Attributes, Trace
 
@@ -109,7 +110,7 @@ def test_the_registry_s_thread_works_for_the_request_that_asked(
     async def request(name: str) -> Kept:
         trace = Kept(name)
         tracing.current.set(trace)
-        await registry.call(lambda: registry.register([new_class(name)]))
+        await registry.call(lambda: Collection(registry, "default").register([new_class(name)]))
         return trace
 
     async def both() -> list[Kept]:

@@ -149,7 +149,7 @@ def classes_remove(
 ) -> None:
     """Remove registered classes."""
     if not yes:
-        _ask(class_ids, url)
+        _ask(class_ids, url, collection)
     failed = 0
     with connected(url, collection) as client:
         for class_id in class_ids:
@@ -170,10 +170,11 @@ def classes_remove(
     finish(len(class_ids) - failed, failed)
 
 
-def _ask(class_ids: Sequence[str], url: str) -> None:
+def _ask(class_ids: Sequence[str], url: str, collection: str | None) -> None:
     """Raises: typer.BadParameter where nobody can answer; typer.Exit for a no."""
     shown = ", ".join(class_ids[:5]) + (", ..." if len(class_ids) > 5 else "")
-    print(f"Remove {shown} from {url}? [y/N] ", end="", file=sys.stderr, flush=True)
+    where = f"{url}, collection {collection}" if collection else url
+    print(f"Remove {shown} from {where}? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()
     if not answer:
         print(file=sys.stderr)

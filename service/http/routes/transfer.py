@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import ServiceError
-from service.http import bodies, faults
+from service.http import faults, lines
 from service.http.deps import CollectionQuery, ServiceDep, answer
 from service.http.drafts import NewClassBody, draft_of
 from service.http.openapi import documented, reference
@@ -23,7 +24,7 @@ from service.usecases.import_classes import Report
 router = APIRouter(tags=["classes"])
 
 _PAGE = 500
-_LINES = {bodies.NDJSON: {"schema": reference(NewClassBody.__name__)}}
+_LINES = {lines.NDJSON: {"schema": reference(NewClassBody.__name__)}}
 
 
 @router.post(
@@ -52,14 +53,14 @@ async def import_classes(
     """
     settings = service.settings
     generation = service.admitting()
-    bodies.check_lines(request.headers.get("content-type", ""))
+    lines.check_media_type(request.headers.get("content-type", ""))
     report, loop = Report(), asyncio.get_running_loop()
     with service.write_permits.hold():
         try:
-            async for lines in bodies.batches(
+            async for batch in lines.batches(
                 request, settings.max_body_bytes, settings.sheets_timeout_s
             ):
-                drafts = await loop.run_in_executor(service.workers, _drafts, lines)
+                drafts = await loop.run_in_executor(service.workers, _drafts, batch)
                 await service.importing.batch(
                     generation, collection, drafts, report, skip_existing=skip_existing
                 )
@@ -98,14 +99,14 @@ async def export_classes(
     generation = service.admitting()
     # Before the answer begins: a database that is away is still a 503.
     first = await generation.collection(collection).page("", _PAGE)
-    lines = _lines(generation, collection, first)
-    return StreamingResponse(lines, media_type=bodies.NDJSON)
+    written = _lines(service, generation, collection, first)
+    return StreamingResponse(written, media_type=lines.NDJSON)
 
 
-def _drafts(lines: list[tuple[int, bytes]]) -> dict[int, Draft | ServiceError]:
+def _drafts(batch: list[tuple[int, bytes]]) -> dict[int, Draft | ServiceError]:
     """Each line's class, or what is wrong with it."""
     found: dict[int, Draft | ServiceError] = {}
-    for number, line in lines:
+    for number, line in batch:
         try:
             found[number] = draft_of(line)
         except ServiceError as error:
@@ -114,13 +115,19 @@ def _drafts(lines: list[tuple[int, bytes]]) -> dict[int, Draft | ServiceError]:
 
 
 async def _lines(
-    generation: Generation, collection: str, page: list[ClassRecord]
+    service: Service, generation: Generation, collection: str, page: list[ClassRecord]
 ) -> AsyncIterator[bytes]:
-    names = generation.space.names
+    loop = asyncio.get_running_loop()
     while page:
-        yield b"".join(_line(names, record) for record in page)
+        yield await loop.run_in_executor(service.workers, _written, generation, page)
         after = page[-1].summary.class_id
         page = await generation.collection(collection).page(after, _PAGE)
+
+
+def _written(generation: Generation, page: list[ClassRecord]) -> bytes:
+    names, own = generation.space.names, generation.registry.own
+    # What the bundle's own classes hide could not be registered again.
+    return b"".join(_line(names, record) for record in page if not own.hiding(record))
 
 
 def _line(names: tuple[str, ...], record: ClassRecord) -> bytes:

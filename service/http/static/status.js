@@ -1,7 +1,7 @@
 // The line that says what runs here, and the watch over a service that went away.
 
 import { byId, tell } from "./dom.js";
-import { emit, on } from "./state.js";
+import { emit, on, state } from "./state.js";
 import { counted, milliseconds } from "./words.js";
 
 const EVERY_MS = 5000;
@@ -72,15 +72,15 @@ function cameBack() {
 function show(found) {
   const info = found.of("umzero_build_info")[0]?.labels ?? {};
   const ready = found.sum("umzero_ready") === 1;
-  const own = found.sum("umzero_classes", { origin: "bundle" });
-  const registered = found.sum("umzero_classes", { origin: "registered" });
+  // Not of the figures, which count every collection.
+  const registered = state.classes.filter(({ seen }) => !seen).length;
   const median = medianOf(found.of("umzero_request_duration_seconds_bucket"));
   const parts = [
     ready ? "ready" : "not ready",
     info.bundle,
     [info.backend, info.precision].filter(Boolean).join(" "),
     median === null ? "no photograph yet" : `median ≈ ${milliseconds(median * 1000)}`,
-    counted(own + registered, "class", "classes"),
+    counted(state.classes.length, "class", "classes"),
     registered ? `${registered} of them new` : "",
   ];
   say(ready ? "ready" : "starting", parts.filter(Boolean).join(" · "));
