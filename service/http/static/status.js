@@ -80,7 +80,7 @@ function show(found) {
     info.bundle,
     [info.backend, info.precision].filter(Boolean).join(" "),
     median === null ? "no photograph yet" : `median ≈ ${milliseconds(median * 1000)}`,
-    counted(state.classes.length, "class", "classes"),
+    state.classes.length ? counted(state.classes.length, "class", "classes") : "",
     registered ? `${registered} of them new` : "",
   ];
   say(ready ? "ready" : "starting", parts.filter(Boolean).join(" · "));
