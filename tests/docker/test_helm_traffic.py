@@ -121,7 +121,7 @@ def test_the_ingress_leads_to_all_but_what_nginx_keeps_inside() -> None:
             for item in rule["http"]["paths"]
         )
 
-    assert kept == {"/metrics", "/admin/bundle"}
+    assert kept == {"/metrics", "/admin/bundle", "/admin/collections"}
     assert {path for path in served | PAGES_OF_FASTAPI if not leads_to(path)} == kept
     ports = {item["backend"]["service"]["port"]["name"] for item in rule["http"]["paths"]}
     assert ports == {render(REPLICAS)["Service"]["spec"]["ports"][0]["name"]}
