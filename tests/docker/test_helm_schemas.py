@@ -13,7 +13,7 @@ from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from helm_python import HelmValuesError, lint
 
 from service.settings import Settings
-from tests.docker.charts import CHART, REPLICAS, VALUES, chart, render
+from tests.docker.charts import CHART, REPLICAS, VALUES, chart, container, render
 
 OPERATOR = {"ServiceMonitor", "PrometheusRule"}
 WARNING = 2
@@ -93,11 +93,19 @@ def test_the_schemas_refuse_a_misspelt_field(
 def test_config_takes_each_setting_that_neither_the_image_nor_a_secret_gives() -> None:
     schema = chart().schema
     assert schema is not None
-    taken = schema["properties"]["config"]["propertyNames"]["enum"]
+    _, ours = schema["properties"]["config"]["propertyNames"]["anyOf"]
 
     fields = {field.upper() for field in Settings.model_fields}
-    assert set(taken) == {f"UMZERO_{name}" for name in fields - NOT_IN_CONFIG}
+    assert set(ours["enum"]) == {f"UMZERO_{name}" for name in fields - NOT_IN_CONFIG}
     assert fields > NOT_IN_CONFIG
+
+
+def test_config_takes_opentelemetrys_own_variables() -> None:
+    given = {"UMZERO_TRACES": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+    env = {item["name"]: item.get("value") for item in container(render({"config": given}))["env"]}
+
+    assert given.items() <= env.items()
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,7 @@ def test_config_takes_each_setting_that_neither_the_image_nor_a_secret_gives() -
         ({"replica": 2}, "replica"),
         ({"image": {"tags": "cpu"}}, "tags"),
         ({"config": {"UMZERO_DRAIN": "20"}}, "UMZERO_DRAIN"),
+        ({"config": {"OTLP_ENDPOINT": "http://collector:4318"}}, "OTLP_ENDPOINT"),
         ({"config": {"UMZERO_DATABASE_URL": "postgresql://a:b@c/d"}}, "UMZERO_DATABASE_URL"),
         ({"config": {"UMZERO_ADMIN_TOKEN": "only-you-know"}}, "UMZERO_ADMIN_TOKEN"),
         # Helm would write it as 6.7108864e+07.
