@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from service.http.bodies import NDJSON
 from service.settings import Settings
 from tests.docker.conftest import Proxy, until
 from tests.integration.conftest import Server
@@ -93,6 +94,30 @@ def test_a_body_that_even_the_proxy_refuses_is_a_problem_too(proxy: Proxy) -> No
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_import_may_be_of_any_size_and_reaches_the_replica_as_it_comes(
+    proxy: Proxy, replicas: list[Server]
+) -> None:
+    def line(name: str) -> bytes:
+        sheet = {"class_id": name, "name": name, "attributes": {"has_crown": "red"}}
+        return json.dumps(sheet).encode() + b"\n"
+
+    def lines() -> Iterator[bytes]:
+        yield line("first")
+        blank = b" " * (2**20 - 1) + b"\n"
+        for _ in range(66):
+            yield blank
+        # The body hasn't ended, and its first line is already written.
+        until(lambda: any(s.client.get("/classes/first").is_success for s in replicas))
+        yield line("last")
+
+    answer = proxy.client.post("/import", content=lines(), headers={"Content-Type": NDJSON})
+
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["registered"], answer.json()["failed"]) == (2, 0)
+    for name in ("first", "last"):
+        until(lambda name=name: proxy.client.delete(f"/classes/{name}").is_success)
 
 
 def test_a_body_that_never_ends_is_answered_408_by_the_replica(proxy: Proxy) -> None:
