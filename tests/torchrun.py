@@ -16,8 +16,8 @@ LIMIT_S = 300
 Machine = subprocess.Popen[str]
 
 
-def one_process(folder: Path) -> list[Machine]:
-    return [_start(sys.executable, *PROGRAM, str(folder))]
+def one_process(folder: Path, *more: str) -> list[Machine]:
+    return [_start(sys.executable, *PROGRAM, str(folder), *more)]
 
 
 def one_machine(folder: Path, *more: str, processes: int = 2) -> list[Machine]:

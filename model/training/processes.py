@@ -72,7 +72,8 @@ class Processes:
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
         """For dropout: inside, each of several processes draws other numbers, lest images of one
-        batch lose the same units; outside, all go on drawing the same."""
+        batch lose the same units; outside, all go on drawing the same. One process has a single
+        stream, so what it draws outside depends on what it drew inside; in several it doesn't."""
         yield
 
 

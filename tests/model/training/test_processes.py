@@ -1,5 +1,6 @@
 """Several processes that train together, started as anyone would start them: by `torchrun`."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from model.errors import ConfigError
+from model.training.history import read_history
 from model.training.processes import Together
 from tests.together import DROPPING, TRAININGS
 from tests.torchrun import ended, one_machine, one_process, printed, two_machines
@@ -51,20 +53,41 @@ def test_each_process_drops_other_units_and_both_mix_the_same_images(two: dict[s
     assert len(set(two["drawn"]["together"])) == 1
 
 
-def test_a_killed_process_ends_the_other_and_the_same_command_goes_on_to_the_same_bytes(
-    two: dict[str, Any], folder_of_two: Path, tmp_path: Path
-) -> None:
-    # 3 steps an epoch: in the middle of the second.
-    (machine,) = one_machine(tmp_path, "5")
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes leave when one of them dies in the second epoch."""
+    folder = tmp_path_factory.mktemp("killed")
+    # 3 steps an epoch.
+    (machine,) = one_machine(folder, "5")
     code, _, errors = ended(machine)
     assert code != 0
     assert "Signal 9 (SIGKILL) received" in errors
+    return folder / DROPPING
+
+
+def test_after_a_process_was_killed_the_same_command_goes_on_to_the_same_bytes(
+    two: dict[str, Any], folder_of_two: Path, killed: Path, tmp_path: Path
+) -> None:
     whole = (folder_of_two / DROPPING).read_bytes()
-    assert (tmp_path / DROPPING).read_bytes() != whole
+    assert killed.read_bytes() != whole
+    shutil.copy(killed, tmp_path)
 
     printed(one_machine(tmp_path, "1000"))
 
     assert (tmp_path / DROPPING).read_bytes() == whole
+
+
+def test_one_process_goes_on_from_the_epoch_that_two_have_finished(
+    killed: Path, tmp_path: Path
+) -> None:
+    shutil.copy(killed, tmp_path)
+
+    printed(one_process(tmp_path, "1000"))
+
+    (finished,) = read_history(killed)
+    first, second = read_history(tmp_path / DROPPING)
+    assert first == finished
+    assert len(second.losses) == len(first.losses) == 3
 
 
 def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
