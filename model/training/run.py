@@ -2,7 +2,7 @@
 
 features of the frozen backbone (cached) -> choices on validation classes -> all seen classes ->
 attribute head -> safetensors, ONNX, parity -> one scoring of the test images -> manifest, report.
-Several processes share what comes before the attribute head; what follows is the main one's.
+Several processes share what comes before the attribute head; that and what follows is the main one's.
 Killed at any moment, the same command goes on from the last finished step.
 """
 
@@ -154,7 +154,8 @@ def _fit(
                 processes=run.processes,
             )
         network.cpu()
-    fit_attribute_head(network, training)
+    if run.processes.is_main:
+        fit_attribute_head(network, training)
 
 
 def _write(
