@@ -35,21 +35,34 @@ def two_machines(folder: Path) -> list[Machine]:
 
 
 def ended(machine: Machine) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    output, errors = machine.communicate(timeout=LIMIT_S)
+    """Exit code, stdout and stderr; one that is not over in time is ended."""
+    try:
+        output, errors = machine.communicate(timeout=LIMIT_S)
+    finally:
+        _end(machine)
     return machine.returncode, output, errors
 
 
 def printed(machines: list[Machine]) -> dict[str, Any]:
     """By the main process, and by no other."""
     lines = []
-    for machine in machines:
-        code, output, errors = ended(machine)
-        assert code == 0, errors
-        lines += output.splitlines()
+    try:
+        for machine in machines:
+            code, output, errors = ended(machine)
+            assert code == 0, errors
+            lines += output.splitlines()
+    finally:
+        for machine in machines:
+            _end(machine)
     (line,) = lines
     found: dict[str, Any] = json.loads(line)
     return found
+
+
+def _end(machine: Machine) -> None:
+    if machine.poll() is None:
+        machine.terminate()  # not killed: torchrun has its own processes to end
+        machine.communicate()
 
 
 def _start(*command: str) -> Machine:

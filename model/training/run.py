@@ -2,7 +2,7 @@
 
 features of the frozen backbone (cached) -> choices on validation classes -> all seen classes ->
 attribute head -> safetensors, ONNX, parity -> one scoring of the test images -> manifest, report.
-Several processes share what comes before the attribute head; that and what follows is the main one's.
+Several processes share what comes before the attribute head; from there on the main one is alone.
 Killed at any moment, the same command goes on from the last finished step.
 """
 
