@@ -15,7 +15,7 @@ from helm_python import HelmRenderError, parse_set_string
 from service.errors import ConfigurationError
 from service.settings import Settings, read
 from service.workers.supervisor import GRACE_S
-from tests.docker.charts import CHART, GPU, REPLICAS, VALUES, chart, container, pod, render
+from tests.docker.charts import CHART, REPLICAS, VALUES, chart, container, pod, render
 from tests.integration.conftest import REPOSITORY
 
 DATABASE = {"database": {"existingSecret": "mine"}}
@@ -28,6 +28,15 @@ def test_several_replicas_need_a_database_that_they_can_share(values: dict[str, 
         render(values)
 
     assert render(values | DATABASE)["Deployment"]["kind"] == "Deployment"
+
+
+def test_the_least_replicas_may_not_be_above_the_most() -> None:
+    scaled = {"enabled": True, "minReplicas": 7}
+
+    with pytest.raises(HelmRenderError, match=r"minReplicas, 7, is above autoscaling\.maxReplicas"):
+        render({"autoscaling": scaled} | DATABASE)
+
+    assert render({"autoscaling": scaled | {"maxReplicas": 7}} | DATABASE)
 
 
 def test_how_many_replicas_there_are_is_said_in_one_place() -> None:
@@ -87,7 +96,7 @@ def test_a_pod_is_what_its_image_is_made_for(
     (user,) = stage.all("USER")
     security = spec["securityContext"]
 
-    assert own["image"] == f"umzero:{target}"
+    assert own["image"] == f"umzero:{chart().metadata['appVersion']}-{target}"
     assert str(listening["containerPort"]) == exposed.text == stage.environment()["UMZERO_PORT"]
     assert stage.environment()["UMZERO_HOST"] == "0.0.0.0"
     assert f"{security['runAsUser']}:{security['runAsGroup']}" == user.text
@@ -108,8 +117,6 @@ def test_a_pod_has_no_rights(name: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert spec["automountServiceAccountToken"] is False
-    assert manifests["ServiceAccount"]["automountServiceAccountToken"] is False
-    assert spec["serviceAccountName"] == manifests["ServiceAccount"]["metadata"]["name"]
 
 
 @pytest.mark.parametrize("drain_s", [None, "45.5"])
@@ -121,12 +128,6 @@ def test_a_pod_is_given_the_time_to_sleep_and_to_drain(drain_s: str | None) -> N
 
     assert float(told) == float(drain_s or Settings.model_fields["drain_s"].default)
     assert grace > sleep + math.ceil(float(told)) + GRACE_S
-
-
-def test_an_upgrade_takes_no_replica_away_before_another_is_ready() -> None:
-    strategy = render({})["Deployment"]["spec"]["strategy"]
-
-    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
 def test_the_variables_that_kubernetes_makes_of_a_service_are_kept_away(
@@ -141,16 +142,6 @@ def test_the_variables_that_kubernetes_makes_of_a_service_are_kept_away(
         read({})
 
 
-def test_a_gpu_is_asked_for_where_there_are_some() -> None:
-    manifests = render(GPU)
-    spec = pod(manifests)["spec"]
-
-    assert container(manifests)["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert spec["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
-    assert [item["key"] for item in spec["tolerations"]] == ["nvidia.com/gpu"]
-    assert "nvidia.com/gpu" not in str(render({}))
-
-
 def test_a_bundle_of_ones_own_is_mounted_beside_what_the_image_needs() -> None:
     claim = {"name": "mine", "persistentVolumeClaim": {"claimName": "mine", "readOnly": True}}
     mount = {"name": "mine", "mountPath": "/bundle", "readOnly": True}
@@ -161,12 +152,6 @@ def test_a_bundle_of_ones_own_is_mounted_beside_what_the_image_needs() -> None:
     assert volumes["mine"] == claim
     assert mount in mounts
     assert {item["name"] for item in mounts} == volumes.keys() == {"tmp", "state", "mine"}
-
-
-def test_a_private_registry_is_asked_with_its_secret() -> None:
-    secrets = [{"name": "registry"}]
-
-    assert pod(render({"image": {"pullSecrets": secrets}}))["spec"]["imagePullSecrets"] == secrets
 
 
 def test_the_chart_is_of_the_projects_version() -> None:

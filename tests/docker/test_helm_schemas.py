@@ -13,7 +13,7 @@ from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from helm_python import HelmValuesError, lint
 
 from service.settings import Settings
-from tests.docker.charts import CHART, REPLICAS, VALUES, chart, container, render
+from tests.docker.charts import CHART, REPLICAS, VALUES, chart, container, pod, render
 
 OPERATOR = {"ServiceMonitor", "PrometheusRule"}
 WARNING = 2
@@ -58,9 +58,25 @@ def test_what_is_rendered_fits_the_published_schemas(name: str, version: str) ->
 
     for manifest in manifests.values():
         check(manifest, version)
-    always = {"Deployment", "PodDisruptionBudget", "Service", "ServiceAccount"}
+    always = {"Deployment", "PodDisruptionBudget", "Service"}
     more = {"HorizontalPodAutoscaler", "Ingress", *OPERATOR}
     assert manifests.keys() == (always | more if name == "replicas" else always)
+
+
+def test_what_no_file_sets_stands_where_the_schemas_know_it() -> None:
+    values = {
+        "image": {"pullSecrets": [{"name": "registry"}]},
+        "ingress": {"enabled": True, "annotations": {"a/b": "c"}},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "nodeSelector": {"zone": "here"},
+    }
+    plain, manifests = render({}), render(values)
+
+    for manifest in manifests.values():
+        check(manifest)
+    known, found = pod(plain)["spec"], pod(manifests)["spec"]
+    assert found.keys() - known.keys() == {"imagePullSecrets", "tolerations", "nodeSelector"}
+    assert manifests["Ingress"]["metadata"]["annotations"] == {"a/b": "c"}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,6 @@ def test_what_is_rendered_fits_the_published_schemas(name: str, version: str) ->
         ("Deployment", lambda found: found["spec"]["template"]["spec"]["containers"][0]),
         ("Deployment", lambda found: found["spec"]["strategy"]["rollingUpdate"]),
         ("Service", lambda found: found["spec"]["ports"][0]),
-        ("ServiceAccount", lambda found: found),
         ("PodDisruptionBudget", lambda found: found["spec"]),
         ("HorizontalPodAutoscaler", lambda found: found["spec"]["metrics"][0]["pods"]),
         ("Ingress", lambda found: found["spec"]["rules"][0]),
@@ -120,6 +135,8 @@ def test_config_takes_opentelemetrys_own_variables() -> None:
         # Helm would write it as 6.7108864e+07.
         ({"config": {"UMZERO_MAX_BODY_BYTES": 67108864}}, "got number, want string"),
         ({"config": {"UMZERO_DRAIN_S": "a while"}}, "pattern"),
+        ({"config": {"UMZERO_DRAIN_S": "0"}}, "UMZERO_DRAIN_S"),
+        ({"config": {"UMZERO_DRAIN_S": "0.0"}}, "UMZERO_DRAIN_S"),
         ({"config": {"UMZERO_DRAIN_S": None}}, "UMZERO_DRAIN_S"),
         ({"database": {"url": "postgresql://a:b@c/d"}}, "url"),
     ],
