@@ -3,7 +3,9 @@
 import importlib
 import pkgutil
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,9 +17,10 @@ from service.http import routes
 from service.settings import Settings
 from tests.docker.charts import REPLICAS, VALUES, container, pod, render
 from tests.docker.conftest import DOCKER
-from tests.integration.conftest import Server
+from tests.integration.conftest import REPOSITORY, Server
 
 ALERTS = yaml.safe_load((DOCKER / "alerts.yml").read_text())
+PAGE = (REPOSITORY / "docs/how-to/kubernetes.md").read_text()
 # Of the framework, beside our own routes.
 PAGES_OF_FASTAPI = {"/docs", "/openapi.json"}
 
@@ -61,6 +64,46 @@ def test_the_metric_that_scales_is_one_gauge_of_a_replica(server: Server) -> Non
     assert re.findall(rf"^{name}\b.*", text, re.M) == [f"{name} 0.0"]
     most = Settings.model_fields["queue_capacity"].default
     assert 0 < int(metric["pods"]["target"]["averageValue"]) < most
+
+
+def test_the_rule_of_the_page_makes_that_metric_one_of_pods(promtool: str, tmp_path: Path) -> None:
+    (scaling,) = render(REPLICAS)["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    (block,) = re.findall(r'title="a rule of prometheus-adapter"\n(.*?)```', PAGE, re.S)
+    (rule,) = yaml.safe_load(block)["rules"]
+    # As the adapter fills it in when it is asked for two pods.
+    filled = {"Series": scaling["pods"]["metric"]["name"], "GroupBy": "pod"}
+    filled["LabelMatchers"] = 'namespace="here",pod=~"a|b"'
+    query = re.sub(r"<<\.(\w+)>>", lambda found: filled[found[1]], rule["metricsQuery"])
+    depths = {("here", "a"): 2, ("here", "b"): 20, ("there", "a"): 9}
+    test = {
+        "interval": "15s",
+        "input_series": [
+            {"series": f'{filled["Series"]}{{namespace="{space}",pod="{pod}"}}', "values": f"{n}x8"}
+            for (space, pod), n in depths.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": query,
+                "eval_time": "2m",
+                "exp_samples": [
+                    {"labels": f'{{pod="{pod}"}}', "value": n}
+                    for (space, pod), n in depths.items()
+                    if space == "here"
+                ],
+            }
+        ],
+    }
+    (tmp_path / "story.yml").write_text(yaml.safe_dump({"tests": [test]}))
+
+    done = subprocess.run(
+        [promtool, "test", "rules", str(tmp_path / "story.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert rule["seriesQuery"].startswith(filled["Series"] + "{")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", VALUES)
