@@ -16,7 +16,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from model.errors import ConfigError
+from model.errors import BackendUnavailable, ConfigError
 
 T = TypeVar("T")
 
@@ -84,14 +84,19 @@ class Together(Processes):
     """Processes that `torchrun` started: on GPUs with NCCL where there are any, else with gloo.
 
     Raises:
+        BackendUnavailable: Lightning Fabric isn't installed.
         ConfigError: this machine has GPUs, but fewer than processes.
     """
 
     def __init__(self) -> None:
         # Half a second, which one process alone need not wait.
-        from lightning_fabric import Fabric  # noqa: PLC0415
-        from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
-
+        try:
+            from lightning_fabric import Fabric  # noqa: PLC0415
+            from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise BackendUnavailable(
+                f"several processes need the module {error.name}: pip install 'umzero[distributed]'"
+            ) from error
         here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
         if 0 < gpus < here:
             raise ConfigError(

@@ -1,13 +1,14 @@
 """Several processes that train together, started as anyone would start them: by `torchrun`."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from model.errors import ConfigError
+from model.errors import BackendUnavailable, ConfigError
 from model.training.history import read_history
 from model.training.processes import Together
 from tests.together import DROPPING, TRAININGS
@@ -88,6 +89,13 @@ def test_one_process_goes_on_from_the_epoch_that_two_have_finished(
     first, second = read_history(tmp_path / DROPPING)
     assert first == finished
     assert len(second.losses) == len(first.losses) == 3
+
+
+def test_several_processes_need_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+
+    with pytest.raises(BackendUnavailable, match=r"pip install 'umzero\[distributed\]'"):
+        Together()
 
 
 def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
