@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -126,16 +126,20 @@ def extract(
     network = for_inference(network).to(processes.device)
 
     def computed(images: Tensor) -> dict[str, Tensor]:
+        """As the files have it."""
         features = network.features(images.to(processes.device))
-        return {"pooled": features.pooled, **features.maps}
+        return {
+            "pooled": features.pooled,
+            **{stage: maps.half() for stage, maps in features.maps.items()},
+        }
 
     example = computed(torch.zeros(1, size, size, 3, dtype=torch.uint8))
     files = {name: folder / f"{name}.npy" for name in example}
 
     def make_files() -> None:
         for name, path in files.items():
-            kind = np.float32 if name == "pooled" else np.float16
-            _make(path, (count, *example[name].shape[1:]), kind)
+            row = example[name][0].cpu().numpy()
+            _make(path, (count, *row.shape), row.dtype)
 
     processes.from_main(make_files)
     arrays = {name: np.lib.format.open_memmap(path, mode="r+") for name, path in files.items()}
@@ -162,7 +166,7 @@ def extract(
     return FeatureStore(arrays.pop("pooled"), arrays, second)
 
 
-def _make(path: Path, shape: tuple[int, ...], dtype: type) -> None:
+def _make(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not path.is_file():
         # A file that a kill left half made must not be taken for a cache.
         new = path.with_suffix(".new")

@@ -85,7 +85,8 @@ class Together(Processes):
 
     Raises:
         BackendUnavailable: Lightning Fabric isn't installed.
-        ConfigError: this machine has GPUs, but fewer than processes.
+        ConfigError: this machine has GPUs, but fewer than processes; or another machine has another
+            number of processes.
     """
 
     def __init__(self) -> None:
@@ -103,11 +104,17 @@ class Together(Processes):
                 f"{here} processes on a machine with {gpus} GPUs; give torchrun --nproc-per-node "
                 f"{gpus}, or CUDA_VISIBLE_DEVICES= to train on the CPU"
             )
+        machines, everywhere = int(os.environ["GROUP_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        if here * machines != everywhere:
+            raise ConfigError(
+                f"--nproc-per-node is {here} on this one of {machines} machines, which makes no "
+                f"{everywhere} processes; give torchrun the same on each"
+            )
         self._fabric = Fabric(
             accelerator="cuda" if gpus else "cpu",
             strategy=DDPStrategy(timeout=SHARED, forward_sync_buffers=False),
             devices=here,
-            num_nodes=int(os.environ["GROUP_WORLD_SIZE"]),
+            num_nodes=machines,
         )
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         # Fabric's own call, in `all_gather`.

@@ -104,3 +104,15 @@ def test_fewer_gpus_than_processes_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(ConfigError, match="4 processes on a machine with 2 GPUs"):
         Together()
+
+
+def test_machines_with_different_numbers_of_processes_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    sizes = {"LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2", "WORLD_SIZE": "3"}
+    for name, size in sizes.items():
+        monkeypatch.setenv(name, size)
+
+    with pytest.raises(ConfigError, match="is 1 on this one of 2 machines, which makes no 3"):
+        Together()
