@@ -56,7 +56,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    found = vars(record).items()
+    # Those with an underscore are a library's own, as Ray's.
+    return {key: value for key, value in found if key not in _STANDARD and key[0] != "_"}
 
 
 def _time(record: logging.LogRecord) -> str:

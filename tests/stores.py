@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from service.errors import (
     ServiceError,
 )
 from service.registry.once import AddedBefore
-from service.registry.records import Changes, NewClass, PhotographsMean
+from service.registry.records import Changes, ClassRecord, Key, NewClass, PhotographsMean
+from service.registry.store import ClassStore
 
 NAMES = tuple(f"attribute-{i}" for i in range(9))
 OTHERS = NAMES[::-1]
@@ -23,7 +25,26 @@ def photographed(item: NewClass, photographs: tuple[bytes, ...] = PHOTOGRAPHS) -
     return replace(item, photographs=photographs, mean=MEAN)
 
 
-def told(changes: Changes) -> tuple[int, list[str], list[str]]:
+class Since(NamedTuple):
+    """What a store tells of the time since a revision, all pieces together."""
+
+    revision: int
+    written: dict[Key, ClassRecord]
+    removed: list[Key]
+
+
+def changes_since(store: ClassStore, revision: int) -> Since:
+    written: dict[Key, ClassRecord] = {}
+    removed: list[Key] = []
+
+    def take(changes: Changes) -> None:
+        written.update(changes.written)
+        removed.extend(changes.removed)
+
+    return Since(store.changes_since(revision, take), written, removed)
+
+
+def told(changes: Since) -> tuple[int, list[str], list[str]]:
     written = sorted(record.summary.class_id for record in changes.written.values())
     return changes.revision, written, sorted(class_id for _, class_id in changes.removed)
 

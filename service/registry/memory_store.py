@@ -45,15 +45,14 @@ class MemoryStore:
     def revision(self) -> int:
         return self._revision
 
-    def changes_since(self, revision: int) -> Changes:
+    def changes_since(self, revision: int, take: Callable[[Changes], None]) -> int:
         with self._lock:
-            newest = reversed(self._rows.items())
-            new = list(takewhile(lambda pair: pair[1].revision > revision, newest))[::-1]
-            return Changes(
-                self._revision,
-                {key: row.record for key, row in new if row.record},
-                [key for key, row in new if not row.record],
-            )
+            newest = self._revision
+            latest = reversed(self._rows.items())
+            new = list(takewhile(lambda pair: pair[1].revision > revision, latest))[::-1]
+        written = {key: row.record for key, row in new if row.record}
+        take(Changes(written, [key for key, row in new if not row.record]))
+        return newest
 
     def get(self, collection: str, class_id: str) -> ClassRecord | None:
         row = self._rows.get((collection, class_id))

@@ -87,8 +87,7 @@ def own_record(item: BundleClass) -> ClassRecord:
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What happened between two revisions: exactly the state at `revision`, for what it names."""
+    """Some of what happened between two revisions, as it is at the later one."""
 
-    revision: int
     written: Mapping[Key, ClassRecord] = field(default_factory=dict)
     removed: Sequence[Key] = ()

@@ -16,7 +16,7 @@ from service.errors import StoreUnavailable
 from service.registry.line import Line
 from service.registry.own import OwnClasses
 from service.registry.prototypes import Prototypes
-from service.registry.records import ClassRecord, Key, NewClass, PhotographsMean
+from service.registry.records import Changes, ClassRecord, Key, NewClass, PhotographsMean
 from service.registry.store import ClassStore
 from service.registry.table import PrototypeTable
 from service.registry.tables import Tables, Written
@@ -193,23 +193,34 @@ class Registry:
             self.tables = self._advanced(self.tables, known)
 
     def _advanced(self, tables: Tables, known: Mapping[bytes, F32]) -> Tables:
-        changes = self.store.changes_since(tables.revision)
-        removed = list(changes.removed)
+        rows: dict[Key, Written] = {}
+        foreign: dict[Key, ClassRecord] = {}
+        removed: list[Key] = []
+
+        def take(changes: Changes) -> None:
+            removed.extend(changes.removed)
+            ready = {}
+            for key, record in changes.written.items():
+                if hidden_by := self.own.hiding(record):
+                    log.warning(
+                        "stored class is hidden by one of the bundle's own",
+                        extra={"collection": key[0], "class_id": key[1], "by": hidden_by},
+                    )
+                    removed.append(key)
+                elif self.prototypes.is_foreign(record):
+                    foreign[key] = record
+                else:
+                    ready[key] = record
+            rows.update(zip(ready, self._computed(list(ready.values()), known), strict=True))
+
+        revision = self.store.changes_since(tables.revision, take)
         for key in removed:
             self._means.pop(key, None)
-        written: dict[Key, ClassRecord] = {}
-        for key, record in changes.written.items():
-            if hidden_by := self.own.hiding(record):
-                log.warning(
-                    "stored class is hidden by one of the bundle's own",
-                    extra={"collection": key[0], "class_id": key[1], "by": hidden_by},
-                )
-                removed.append(key)
-            else:
-                written[key] = self.of_this_bundle(key[0], record)
-        rows = zip(written, self._computed(list(written.values()), known), strict=True)
+        # Only now, for the store would be kept waiting: their photographs are looked at again.
+        records = [self.of_this_bundle(key[0], record) for key, record in foreign.items()]
+        rows.update(zip(foreign, self._computed(records, known), strict=True))
         gone = [key for key in removed if key[1] not in self.own.records]
-        return tables.advance(changes.revision, dict(rows), gone)
+        return tables.advance(revision, rows, gone)
 
     def _computed(
         self, records: Sequence[ClassRecord], known: Mapping[bytes, F32]

@@ -72,21 +72,18 @@ class SqlStore:
         with _reported(), self._engine.connect() as connection:
             return int(connection.execute(select(registry.c.revision)).scalar_one())
 
-    def changes_since(self, revision: int) -> Changes:
+    def changes_since(self, revision: int, take: Callable[[Changes], None]) -> int:
         # One statement sees one state. Every write leaves a row with its revision, and tombstones
         # stay, so the highest revision among the rows is exactly the state that they show.
         query = select(classes).where(classes.c.revision > revision)
-        newest, written, removed = revision, {}, []
+        newest = revision
         with _reported(), self._engine.connect() as connection:
             # A hundred thousand sheets take longer than one statement may.
-            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
-                newest = max(newest, row.revision)
-                key = row.collection, row.class_id
-                if row.name is None:
-                    removed.append(key)
-                else:
-                    written[key] = sql_rows.living_record(row, len(self._names))
-        return Changes(newest, written, removed)
+            rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query)
+            for piece in rows.partitions():
+                newest = max(newest, *(row.revision for row in piece))
+                take(self._changes(piece))
+        return newest
 
     def get(self, collection: str, class_id: str) -> ClassRecord | None:
         query = select(classes).where(*sql_rows.living_row(collection, class_id))
@@ -196,6 +193,15 @@ class SqlStore:
             names = json.dumps(self._names)
             connection.execute(update(registry).values(attribute_names=names))
         return int(row.revision)
+
+    def _changes(self, rows: Sequence[Row[Any]]) -> Changes:
+        keys = [(row.collection, row.class_id) for row in rows]
+        pairs = list(zip(keys, rows, strict=True))
+        count = len(self._names)
+        return Changes(
+            {key: sql_rows.living_record(row, count) for key, row in pairs if row.name is not None},
+            [key for key, row in pairs if row.name is None],
+        )
 
     def _check_space(self, stored: Row[Any]) -> None:
         if stored.attribute_space in (None, self._space):

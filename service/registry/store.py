@@ -49,9 +49,14 @@ class ClassStore(Protocol):
         """The counter: how many writes there have been."""
         ...
 
-    def changes_since(self, revision: int) -> Changes:
-        """What living classes were written in all collections, and what was removed, after
-        `revision`; 0 for all."""
+    def changes_since(self, revision: int, take: Callable[[Changes], None]) -> int:
+        """Hand over what living classes were written in all collections, and what was removed,
+        after `revision`; 0 for all. `take` gets them in pieces, for all of them need not fit in
+        memory, and doesn't keep them waiting: the store is read meanwhile.
+
+        Returns:
+            The revision whose state they are.
+        """
         ...
 
     def get(self, collection: str, class_id: str) -> ClassRecord | None:

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from service.http.bodies import NDJSON
+from service.http.lines import NDJSON
 from service.settings import Settings
 from tests.docker.conftest import Proxy, until
 from tests.integration.conftest import Server

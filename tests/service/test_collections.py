@@ -16,7 +16,7 @@ from service.registry.registry import Registry
 from service.registry.store import ClassStore, record_of
 from service.registry.table import PrototypeTable
 from service.registry.tables import Tables
-from tests.stores import PHOTOGRAPHS, photographed
+from tests.stores import PHOTOGRAPHS, changes_since, photographed
 
 Make = Callable[..., NewClass]
 
@@ -44,13 +44,13 @@ def test_an_id_and_a_name_are_free_in_every_collection_of_a_store(
     with pytest.raises(UnknownClass):
         store.replace("c", first)
 
-    sheets = {key: record.attributes[0] for key, record in store.changes_since(0).written.items()}
+    sheets = {key: record.attributes[0] for key, record in changes_since(store, 0).written.items()}
     assert sheets == {("a", "kite"): 10, ("b", "kite"): 30}
     assert store.photographs("a", "kite") == list(PHOTOGRAPHS)
     assert store.photographs("b", "kite") == []
 
     assert store.remove("a", "kite") == 4
-    assert store.changes_since(3).removed == [("a", "kite")]
+    assert changes_since(store, 3).removed == [("a", "kite")]
     assert store.get("a", "kite") is None
     assert store.photographs("a", "kite") == []
     assert store.get("b", "kite") is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from service.registry.sql_store import SqlStore
 from tests.registering import NAMES, class_of
+from tests.stores import changes_since
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLS = 20
@@ -34,7 +35,7 @@ def test_no_acknowledged_class_is_lost_and_none_is_there_by_half(
     assert json.loads(done.stdout) == [-9] * KILLS, f"seed {seed}: {done.stderr}"
 
     store = SqlStore(database_url, NAMES)
-    changes = store.changes_since(0)
+    changes = changes_since(store, 0)
     found = {record.summary.class_id: record for record in changes.written.values()}
     promised = acknowledged.read_text().split()
     assert len(promised) > 1000

@@ -17,7 +17,7 @@ from service.registry import sql_store
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from tests.databases import Postgres
-from tests.stores import NAMES
+from tests.stores import NAMES, changes_since
 
 Make = Callable[..., NewClass]
 LONG_S = 60  # far beyond every limit here, far below "for ever"
@@ -43,7 +43,7 @@ def test_a_commit_that_fails_writes_nothing(
         with pytest.raises(StoreUnavailable):
             store.add("default", [new_class("b")])
 
-    assert [record.summary.class_id for record in store.changes_since(0).written.values()] == ["a"]
+    assert [record.summary.class_id for record in changes_since(store, 0).written.values()] == ["a"]
     assert store.add("default", [new_class("b")]) == 2
 
 
@@ -63,7 +63,7 @@ def test_writers_do_not_wait_for_a_lock_for_ever_and_readers_not_at_all(
         store.add("default", [new_class("a")])
     assert time.monotonic() - started < LONG_S
     assert store.revision() == 0
-    assert store.changes_since(0).written == {}
+    assert changes_since(store, 0).written == {}
     other.rollback()
 
     assert refused.value.status == 503
@@ -83,7 +83,7 @@ def test_a_full_sqlite_file_takes_no_more_until_there_is_room(
     with pytest.raises(StoreUnavailable) as refused:
         store.add("default", batch)
     assert "full" in str(refused.value.__cause__)
-    assert (store.revision(), store.changes_since(0).written) == (0, {})
+    assert (store.revision(), changes_since(store, 0).written) == (0, {})
 
     with store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
@@ -123,7 +123,7 @@ def test_a_server_that_was_started_again_is_found_by_the_first_call(
     own_postgres.start()
 
     assert store.add("default", [new_class("b")]) == 2
-    assert len(store.changes_since(0).written) == 2
+    assert len(changes_since(store, 0).written) == 2
     store.close()
 
 
@@ -141,7 +141,7 @@ def test_a_load_may_take_longer_than_one_statement(
             "LATERAL (SELECT pg_sleep(0.002 + 0 * quick.revision)) AS slow"
         )
 
-    assert len(store.changes_since(0).written) == 400  # in 0.8 s
+    assert len(changes_since(store, 0).written) == 400  # in 0.8 s
     with store._engine.connect() as found, pytest.raises(OperationalError, match="timeout"):
         found.exec_driver_sql("SELECT count(*) FROM umzero_classes WHERE name > ''")
     store.close()

@@ -19,7 +19,7 @@ from service.registry.records import NewClass
 from service.registry.schema import metadata
 from service.registry.spaces import fingerprint
 from service.registry.sql_store import SqlStore
-from tests.stores import NAMES
+from tests.stores import NAMES, changes_since
 
 Make = Callable[..., NewClass]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ def test_a_database_of_version_1_keeps_its_classes(
 
     for _ in range(2):  # the second one finds it ready
         store = SqlStore(database_url, NAMES)
-        changes = store.changes_since(0)
+        changes = changes_since(store, 0)
         assert (changes.revision, changes.removed) == (3, [("default", "gone")])
         (kite,) = changes.written.values()
         assert kite.attributes.tolist() == sheet.tolist()

@@ -20,7 +20,7 @@ from service.registry.records import NewClass
 from service.registry.registry import Registry
 from service.registry.sql_store import SqlStore
 from service.registry.table import PrototypeTable
-from tests.stores import OTHERS
+from tests.stores import OTHERS, changes_since
 
 Make = Callable[..., NewClass]
 
@@ -57,7 +57,7 @@ def test_the_bundles_own_classes_are_there_from_the_start_and_are_never_stored(
     assert Collection(registry, "default").get("robin").attributes.tolist() == list(
         robin.attributes
     )
-    assert (store.revision(), store.changes_since(0).written) == (0, {})
+    assert (store.revision(), changes_since(store, 0).written) == (0, {})
     registry.close()
 
 

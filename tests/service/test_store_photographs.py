@@ -14,7 +14,7 @@ from service.errors import (
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
-from tests.stores import MEAN, NAMES, PHOTOGRAPHS, photographed
+from tests.stores import MEAN, NAMES, PHOTOGRAPHS, changes_since, photographed
 
 Make = Callable[..., NewClass]
 
@@ -37,7 +37,7 @@ def test_photographs_and_their_mean_are_read_back_in_their_order(
     assert examples_of(store, "plain") == (0, None, [])
     assert examples_of(store, "nobody") == (0, None, [])
     told_of = {
-        record.summary.class_id: record for record in store.changes_since(0).written.values()
+        record.summary.class_id: record for record in changes_since(store, 0).written.values()
     }
     mean = told_of["kite"].mean
     assert mean is not None
