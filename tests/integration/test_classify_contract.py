@@ -383,6 +383,7 @@ def test_openapi_tells_every_way_to_send_an_image_and_every_problem(http: httpx.
     }
     named = {item["name"] for item in operation["parameters"] if item["in"] == "query"}
     assert named == {
+        "collection",
         "top_k",
         "classes",
         "scope",
