@@ -13,6 +13,7 @@ from service.http.middleware import Observed
 from service.http.routes import (
     admin,
     attributes,
+    class_writes,
     classes,
     classify,
     describe,
@@ -102,6 +103,7 @@ def create_app(
         describe,
         preview,
         classes,
+        class_writes,
         transfer,
         attributes,
         admin,

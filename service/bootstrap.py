@@ -1,13 +1,11 @@
 """The composition root: the only place that builds parts and wires them."""
 
-import asyncio
 import importlib.metadata
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from model import bundle as bundles
 from model.bundle import Bundle
@@ -19,10 +17,10 @@ from service.engine.decoding import Decoding
 from service.engine.generation import Generation
 from service.engine.generations import Generations
 from service.engine.inference import Inference
-from service.engine.pages import use_large_pages
 from service.engine.plan import Asked, Plan, choose
 from service.engine.rate import ServiceRate
-from service.errors import ConfigurationError, NotReady
+from service.errors import ConfigurationError
+from service.lifecycle import Service
 from service.metrics import Metrics
 from service.readings import Reading
 from service.registry.prototypes import prototypes_of
@@ -31,7 +29,7 @@ from service.registry.sql_store import SqlStore
 from service.registry.store import ClassStore
 from service.registry.traced_store import traced
 from service.settings import Settings
-from service.tracing import Tracer, tracer_to
+from service.tracing import tracer_to
 from service.usecases.classify import Classify
 from service.usecases.explain import Explain
 from service.usecases.gathering import IMAGES_AT_ONCE
@@ -44,103 +42,9 @@ from service.workers.member import Member
 log = logging.getLogger(__name__)
 
 OpenBackend = Callable[[Bundle], Backend]
-State = Literal["starting", "ready", "failed", "draining"]
-_STATES = {
-    "starting": "the service is starting; try again",
-    "failed": "the service could not start; its log says why",
-    "draining": "the service is shutting down",
-}
 _BY_SIGNAL = (
     "Put the bundle into the configured folder's place, and send SIGHUP to the main process"
 )
-
-
-@dataclass
-class Service:
-    """All parts of a running service. Everything that changes does so on the event loop."""
-
-    settings: Settings
-    metrics: Metrics
-    permits: Permits  # of /classify and /explain
-    write_permits: Permits  # of bodies with sheets
-    workers: ThreadPoolExecutor  # parsing, scoring, reading the store
-    classify: Classify
-    explain: Explain
-    previews: Previews
-    register: Register
-    importing: Import
-    generations: Generations
-    swap: SwapBundle
-    plan: Plan
-    tracer: Tracer
-    state: State = "starting"
-    warmed_up: bool = False  # and so it stays, also while shutting down
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def generation(self) -> Generation:
-        """The one that admits."""
-        return self.generations.current
-
-    def admitting(self) -> Generation:
-        """The generation that a new request keeps until its answer.
-
-        Raises:
-            NotReady: before warm-up, and while shutting down.
-        """
-        if self.state != "ready":
-            raise NotReady(_STATES[self.state])
-        return self.generation
-
-    def check_started(self) -> None:
-        """Raises: NotReady, as long as no warm-up has succeeded."""
-        if not self.warmed_up:
-            raise NotReady(_STATES[self.state])
-
-    def start(self) -> None:
-        """Warm up in the background; needs a running event loop."""
-        self._tasks += [asyncio.create_task(self._warm_up()), asyncio.create_task(self._reload())]
-
-    def reload(self) -> None:
-        """Soon swap in what lies then where the settings say. Safe in a signal's handler."""
-        self.swap.reload()
-
-    def drain(self) -> None:
-        """Take no more requests; those in flight go on."""
-        self.state = "draining"
-        self.settled.set()
-
-    async def stop(self) -> None:
-        """Answer what is queued, and free everything."""
-        self.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.swap.stop()
-        await self.generations.close()
-        await asyncio.to_thread(self.workers.shutdown, cancel_futures=True)
-        await asyncio.to_thread(self.tracer.close)
-
-    async def _warm_up(self) -> None:
-        try:
-            await self.generation.warm_up()
-            await asyncio.to_thread(use_large_pages)
-        except Exception:
-            log.exception("warm-up failed")
-            self.state = "failed"
-            self.settled.set()
-            return
-        self.warmed_up = True
-        if self.state == "starting":
-            self.state = "ready"
-        self.settled.set()
-        log.info("ready", extra={"bundle": self.generation.bundle.name})
-        await self.generations.follow(self.settings.refresh_s)
-
-    async def _reload(self) -> None:
-        await self.settled.wait()
-        await self.swap.reloads()
 
 
 def build(

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.app import create_app
-from service.bootstrap import Service
 from service.engine.cpus import available_cpus
 from service.errors import ConfigurationError
+from service.lifecycle import Service
 from service.settings import Settings, read
 
 log = logging.getLogger(__name__)

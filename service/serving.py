@@ -10,8 +10,8 @@ import uvicorn
 
 from service import logs
 from service.app import create_app
-from service.bootstrap import Service
 from service.errors import ConfigurationError
+from service.lifecycle import Service
 from service.listening import bound, listen, shown
 from service.settings import Settings
 

@@ -12,10 +12,10 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from model.preprocess import Box
-from service.bootstrap import Service
 from service.errors import ClientGone, DeadlinePassed, RequestError
 from service.http import bodies
 from service.http.images import Images, images_in
+from service.lifecycle import Service
 from service.registry.records import CLASS_ID, DEFAULT_COLLECTION
 from service.settings import Settings
 from service.usecases.classify import Question

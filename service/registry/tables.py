@@ -46,8 +46,8 @@ class Tables:
 
     def registered_counts(self) -> dict[str, int]:
         """How many classes were registered in each collection that has any."""
-        tables = sorted(self._registered.items())
-        return {collection: len(table) - len(self._own) for collection, table in tables}
+        own = len(self._own)
+        return {name: len(table) - own for name, table in self._registered.items()}
 
     def advance(
         self, revision: int, written: Mapping[Key, Written], removed: Iterable[Key] = ()

@@ -24,8 +24,8 @@ from fastapi import FastAPI
 from model.errors import ModelError
 from service import logs
 from service.app import create_app
-from service.bootstrap import Service
 from service.errors import ConfigurationError, ServiceError
+from service.lifecycle import Service
 from service.serving import Server, server_config
 from service.settings import Settings
 from service.workers.connections import Acceptor, Counts

@@ -11,7 +11,7 @@ from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
 from service.app import create_app
-from service.bootstrap import Service
+from service.lifecycle import Service
 from service.settings import Settings
 
 Statuses = tuple[int, int, int]

@@ -12,9 +12,10 @@ import yaml
 from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
-from service.bootstrap import Service, build
+from service.bootstrap import build
 from service.engine.cpus import available_cpus
 from service.errors import ConfigurationError
+from service.lifecycle import Service
 from service.registry.memory_store import MemoryStore
 from service.settings import Settings
 

@@ -16,7 +16,7 @@ from model import bundle as bundles
 from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
-from service.bootstrap import Service, build
+from service.bootstrap import build
 from service.engine.generation import Generation
 from service.errors import (
     BundleDamaged,
@@ -25,6 +25,7 @@ from service.errors import (
     SwapInProgress,
     UnknownBundle,
 )
+from service.lifecycle import Service
 from service.registry.collection import Collection
 from service.registry.memory_store import MemoryStore
 from service.registry.records import NewClass

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 
-from service.bootstrap import Service
 from service.errors import RequestError, Unauthorized
 from service.http import bodies, faults
 from service.http.deps import ServiceDep, answer
 from service.http.openapi import documented, reference
 from service.http.problems import NOTHING_SERVED
 from service.http.schemas import BundleSwapped, CollectionList, ServedBundle, SwapBody, parsed
+from service.lifecycle import Service
 
 router = APIRouter(tags=["admin"])
 
@@ -64,7 +64,7 @@ async def get_bundle(service: AdministeredDep) -> Response:
 async def list_collections(service: AdministeredDep) -> Response:
     """Every collection that has classes of its own, and how many."""
     tables = service.generation.registry.tables
-    counts = tables.registered_counts().items()
+    counts = sorted(tables.registered_counts().items())
     listed = [{"collection": name, "classes": count} for name, count in counts]
     return answer({"collections": listed, "revision": tables.revision})
 

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from model.errors import ImageError
-from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import RequestError, ServiceError
 from service.http import bodies, faults
@@ -26,6 +25,7 @@ from service.http.images import images_in
 from service.http.openapi import documented
 from service.http.problems import noted, problem_of
 from service.http.schemas import Classification, Classifications
+from service.lifecycle import Service
 from service.usecases.classify import Answer, Question
 
 router = APIRouter(tags=["classify"])

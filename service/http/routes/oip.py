@@ -11,7 +11,7 @@ from starlette.responses import Response
 from model.errors import ImageError
 from model.preprocess import fit
 from model.runtime.base import U8
-from service.bootstrap import Service, version
+from service.bootstrap import version
 from service.engine.generation import Generation
 from service.errors import RequestError, UnknownModel
 from service.http import faults, tensors
@@ -27,6 +27,7 @@ from service.http.oip_schemas import (
 from service.http.openapi import documented_as_protocol, reference
 from service.http.problems import PROTOCOL
 from service.http.tensors import HEADER, Tensor
+from service.lifecycle import Service
 from service.usecases.classify import Answer, Question
 
 router = APIRouter(prefix=PROTOCOL, tags=["Open Inference Protocol"])

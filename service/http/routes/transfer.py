@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from service.bootstrap import Service
 from service.engine.generation import Generation
 from service.errors import ServiceError
 from service.http import faults, lines
@@ -17,6 +16,7 @@ from service.http.drafts import NewClassBody, draft_of
 from service.http.openapi import documented, reference
 from service.http.problems import problem_of
 from service.http.schemas import Imported
+from service.lifecycle import Service
 from service.registry.records import DEFAULT_COLLECTION, ClassRecord
 from service.usecases.checking import Draft
 from service.usecases.import_classes import Report
