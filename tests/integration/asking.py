@@ -1,8 +1,12 @@
-"""Asking a server until it is so."""
+"""Asking a server until it is so; and what of."""
 
 import time
 from collections.abc import Callable
 from typing import Any
+
+# Sheets that none of the fake bundle's own classes has.
+KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 
 
 def until(condition: Callable[[], bool], what: str, check: Callable[[], object] = bool) -> None:

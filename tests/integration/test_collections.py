@@ -8,14 +8,12 @@ import httpx
 import pytest
 
 from model.bundle import Bundle
-from tests.integration.asking import best, until
+from tests.integration.asking import GULL, KITE, best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
 Start = Callable[..., Any]
 
-KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
-GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 FLEET = {"collection": "fleet-a"}
 
 

@@ -10,14 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.asking import best, until
+from tests.integration.asking import GULL, KITE, best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
 Start = Callable[..., Any]
 
-KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
-GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 NDJSON = {"content-type": "application/x-ndjson"}
 
 

@@ -11,14 +11,12 @@ import psycopg
 import pytest
 
 from tests.databases import Postgres
-from tests.integration.asking import best, until
+from tests.integration.asking import GULL, KITE, best, until
 
 Picture = Callable[..., bytes]
 Problem = Callable[..., dict[str, Any]]
 Start = Callable[..., Any]
 
-KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
-GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 NEVER = "3600"  # seconds until the next look by itself
 
 
