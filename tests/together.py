@@ -5,7 +5,9 @@ torchrun ... -m tests.together FOLDER         several
 torchrun ... -m tests.together FOLDER STEP    the last of them kills itself in that step
 """
 
+import atexit
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +74,20 @@ def drawn(processes: Processes) -> dict[str, list[float]]:
     return {name: processes.gather(row, processes.count).tolist() for name, row in found.items()}
 
 
+def gloos_threads() -> int:
+    names = [name.read_text() for name in Path("/proc/self/task").glob("*/comm")]
+    return sum("gloo" in name for name in names)
+
+
 def main(folder: Path, step: str = "never") -> None:
     torch.set_num_threads(1)
+    threads = [gloos_threads()]
+
+    @atexit.register
+    def tell() -> None:
+        threads.append(gloos_threads())
+        (folder / f"threads of {os.getpid()}.json").write_text(json.dumps(threads))
+
     processes = launched()
     found: dict[str, Any] = {}
     if step == "never":
@@ -84,6 +98,7 @@ def main(folder: Path, step: str = "never") -> None:
     elif processes.share(torch.arange(processes.count)).item() == processes.count - 1:
         arm(step)
     train(PLAIN, 96, 0.1, folder / DROPPING, processes)
+    threads.append(gloos_threads())
     if processes.is_main:
         print(json.dumps(found))
 

@@ -5,6 +5,8 @@ photographs or of a batch, and gets what the others made of theirs, so that a lo
 batch, as in one process. What is decided or written comes from the main one alone.
 """
 
+import atexit
+import gc
 import logging
 import os
 import warnings
@@ -126,6 +128,14 @@ class Together(Processes):
         self._patient = torch.distributed.new_group(timeout=ALONE_ON_MAIN, backend="gloo")
         self.count, self.device = self._fabric.world_size, self._fabric.device
         self.is_main = self._fabric.is_global_zero
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """End gloo's threads while Python is still whole: one of them that lets go of a tensor
+        later aborts the process (pytorch/pytorch#179291). A group ends them when nobody has it."""
+        del self._control, self._patient
+        torch.distributed.destroy_process_group()
+        gc.collect()
 
     def share(self, rows: Tensor) -> Tensor:
         size = -(-len(rows) // self.count)

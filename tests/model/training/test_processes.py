@@ -1,5 +1,6 @@
 """Several processes that train together, started as anyone would start them: by `torchrun`."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_two_processes_take_the_steps_that_one_takes(
 def test_each_process_drops_other_units_and_both_mix_the_same_images(two: dict[str, Any]) -> None:
     assert len(set(two["drawn"]["apart"])) == 2
     assert len(set(two["drawn"]["together"])) == 1
+
+
+def test_no_thread_outlives_a_training_that_could_abort_its_process_while_it_exits(
+    two: dict[str, Any], folder_of_two: Path
+) -> None:
+    found = [json.loads(file.read_text()) for file in folder_of_two.glob("threads of *.json")]
+
+    assert len(found) == 2
+    for before, meanwhile, at_exit in found:
+        assert before == at_exit == 0
+        assert meanwhile > 0
 
 
 @pytest.fixture(scope="module")
