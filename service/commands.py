@@ -21,6 +21,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help=_help("host"))] = None,
     port: Annotated[int | None, typer.Option(help=_help("port"))] = None,
     workers: Annotated[int | None, typer.Option(help=_help("workers"))] = None,
+    worker_timeout_s: Annotated[float | None, typer.Option(help=_help("worker_timeout_s"))] = None,
     database_url: Annotated[str | None, typer.Option(help=_help("database_url"))] = None,
     state_dir: Annotated[Path | None, typer.Option(help=_help("state_dir"))] = None,
     backend: Annotated[str | None, typer.Option(help=_help("backend"))] = None,

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="the port to listen on; 0: any free one")
     workers: int = Field(1, ge=1, le=256, description="processes that answer at the port")
+    worker_timeout_s: float = Field(
+        30.0, ge=1, description="until one of several processes that stands still is replaced"
+    )
     database_url: str = Field("", description="SQLAlchemy's URL; empty: SQLite in the state dir")
     state_dir: Path = Field(Path("state"), description="where the SQLite file lies")
     database_timeout_s: float = Field(

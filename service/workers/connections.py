@@ -8,6 +8,7 @@ import asyncio
 import logging
 import mmap
 import socket
+import time
 from array import array
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +23,7 @@ _FILE = "connections"
 
 
 class Counts:
-    """How many connections each worker has, in memory that all of them share.
+    """How many connections each worker has, and when it said so, in memory that all of them share.
 
     Args:
         folder: where `create` was called.
@@ -30,14 +31,23 @@ class Counts:
 
     def __init__(self, folder: Path) -> None:
         with (folder / _FILE).open("r+b") as file:
-            self._counts = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
+            shared = memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
+        workers = len(shared) // 2
+        self._counts, self._times_ns = shared[:workers], shared[workers:]
 
     @staticmethod
     def create(folder: Path, workers: int) -> None:
-        (folder / _FILE).write_bytes(array("q", [_NOBODY] * workers))
+        (folder / _FILE).write_bytes(array("q", [_NOBODY] * workers + [0] * workers))
 
     def note(self, slot: int, connections: int) -> None:
+        self._times_ns[slot] = time.monotonic_ns()
         self._counts[slot] = connections
+
+    def silence_s(self, slot: int) -> float:
+        """How long ago this worker noted anything; 0 if it takes no connections."""
+        if self._counts[slot] == _NOBODY:
+            return 0.0
+        return (time.monotonic_ns() - self._times_ns[slot]) / 1e9
 
     def forget(self, slot: int) -> None:
         """This worker takes no connections."""

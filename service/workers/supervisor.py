@@ -3,6 +3,7 @@
 The supervisor answers no request. It binds the socket, listens once every worker is ready, and
 keeps it for those that come later. A worker that can't start at the start ends the service; one
 that dies afterwards is replaced, after a longer and longer time if that happens again and again.
+One whose event loop stands still is killed first.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +108,23 @@ class _Supervisor:
         print(f"serving {first.bundle} at {shown(self._listener)}", flush=True)
         for worker in self._workers.values():
             worker.tell(Begin())
-        await _together(self._keep(slot) for slot in slots)
+        await _together([*(self._keep(slot) for slot in slots), self._end_the_silent()])
+
+    async def _end_the_silent(self) -> None:
+        """Kill workers that note their connections, ten times a second, no more."""
+        limit_s = self._settings.worker_timeout_s
+        while True:
+            since = time.monotonic()
+            await asyncio.sleep(limit_s / 4)
+            if time.monotonic() - since > limit_s / 2:
+                continue  # the whole machine stood still: let them speak first
+            for slot, worker in self._workers.items():
+                if worker.is_ready and (silence_s := self._counts.silence_s(slot)) > limit_s:
+                    log.error(
+                        "worker killed, it stood still",
+                        extra={"slot": slot, "seconds": round(silence_s)},
+                    )
+                    worker.process.kill()
 
     async def _keep(self, slot: int) -> None:
         """Replace the worker of a slot whenever it ends.

@@ -185,15 +185,15 @@ def test_a_body_that_stops_coming_is_given_up_and_the_lines_before_stay(server: 
 
 
 def test_a_body_whose_lines_trickle_in_is_taken(server: Any) -> None:
-    lines = [line(f"c{number}") for number in range(5)]
+    lines = [line(f"c{number}") for number in range(8)]
     with begun(server, lines[0], len(b"".join(lines[1:]))) as connection:
         for each in lines[1:]:
-            time.sleep(0.4)  # all of them take longer than the limit of 1 s
+            time.sleep(0.2)  # all of them take longer than the limit of 1 s
             connection.sendall(each)
         answer = connection.recv(65536).decode()
 
     assert answer.startswith("HTTP/1.1 200 ")
-    assert ids(server.client) == [f"c{number}" for number in range(5)]
+    assert ids(server.client) == [f"c{number}" for number in range(8)]
 
 
 def test_of_a_client_that_leaves_the_whole_lines_stay(server: Any) -> None:

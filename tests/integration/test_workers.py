@@ -244,6 +244,51 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_is_replaced(
     assert abs(answered - outcomes["200"]) <= failures
 
 
+def test_a_worker_that_stands_still_is_replaced_and_who_waits_for_it_is_not_left_waiting(
+    start: Start, picture: Picture
+) -> None:
+    server = start(workers="2", worker_timeout_s="2")
+    clients = connected(server, CLIENTS)
+    still, other = workers_of(server)
+    waiting = connections(server, still)
+    os.kill(still, signal.SIGSTOP)
+
+    def ask(client: httpx.Client) -> str:
+        try:
+            return str(client.post("/classify", content=picture("Jay")).status_code)
+        except httpx.TransportError:
+            return "closed"
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        outcomes = Counter(pool.map(ask, clients))
+
+    assert outcomes == {"200": CLIENTS - waiting, "closed": waiting}
+    until(lambda: "worker replaced" in server.log.read_text(), "it is replaced")
+    assert "worker killed, it stood still" in server.log.read_text()
+    assert other in workers_of(server)
+    assert still not in workers_of(server)
+    assert not is_alive(still)
+
+
+def test_a_worker_that_drains_for_longer_than_one_may_stand_still_is_left_to_it(
+    start: Start, picture: Picture
+) -> None:
+    slow = {"fake_delay_s": "0.3", "max_batch": "1", "lanes": "1"}
+    server = start(workers="2", worker_timeout_s="1", drain_s="20", **slow)
+    data = picture("Jay")
+    clients = connected(server, 2 * CLIENTS)
+    drained = workers_of(server)
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = [pool.submit(client.post, "/classify", content=data) for client in clients]
+        until(lambda: server.metric("umzero_queue_depth") == len(clients), "all are admitted")
+        for pid in drained:
+            os.kill(pid, signal.SIGTERM)
+        assert {answer.result().status_code for answer in answers} == {200}
+
+    assert "it stood still" not in server.log.read_text()
+
+
 def test_terminated_workers_answer_what_is_in_flight_and_nothing_is_left(
     start: Start, picture: Picture
 ) -> None:
