@@ -274,9 +274,9 @@ def test_a_worker_that_drains_for_longer_than_one_may_stand_still_is_left_to_it(
     start: Start, picture: Picture
 ) -> None:
     slow = {"fake_delay_s": "0.3", "max_batch": "1", "lanes": "1"}
-    server = start(workers="2", worker_timeout_s="1", drain_s="20", **slow)
+    server = start(workers="2", worker_timeout_s="2", drain_s="20", **slow)
     data = picture("Jay")
-    clients = connected(server, 2 * CLIENTS)
+    clients = connected(server, 3 * CLIENTS)
     drained = workers_of(server)
 
     with ThreadPoolExecutor(len(clients)) as pool:
