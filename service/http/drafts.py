@@ -61,7 +61,7 @@ _EXAMPLES: JsonDict = {
     "items": {"type": "string", "format": "byte", "contentEncoding": "base64"},
 }
 _METADATA: JsonDict = {
-    "description": "anything to keep with the class, up to 16 KiB as JSON",
+    "description": "anything to keep with the class, up to 16 KiB as JSON, 64 levels deep",
     "type": ["object", "null"],
 }
 

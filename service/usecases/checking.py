@@ -14,6 +14,7 @@ from service.registry.records import CLASS_ID, ClassRecord, NewClass
 from service.registry.store import class_exists, name_taken, unknown_class
 
 MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 64  # far below where reading it back could fail
 _NAME_LENGTH = 200
 _REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line separators
 
@@ -122,13 +123,17 @@ def _checked_name(value: Any) -> str:
 def _checked_metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SheetError("metadata_invalid", "metadata isn't a JSON object")
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError) as error:
+    if _is_deeper(value, MAX_METADATA_DEPTH):
         raise SheetError(
             "metadata_invalid",
-            f"metadata can't be kept as JSON ({type(error).__name__}): "
-            "numbers must be finite, and objects not nested without end",
+            f"metadata has objects or lists in each other more than {MAX_METADATA_DEPTH} deep",
+        )
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise SheetError(
+            "metadata_invalid",
+            f"metadata can't be kept as JSON ({error}); numbers must be finite",
         ) from error
     if len(text) > MAX_METADATA_BYTES:
         raise SheetError(
@@ -136,6 +141,21 @@ def _checked_metadata(value: Any) -> dict[str, Any]:
             f"metadata has {len(text)} bytes as JSON; at most {MAX_METADATA_BYTES} are kept",
         )
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer for inner in _inside(outer)]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
+    """The objects and lists in one of them."""
+    values = value.values() if isinstance(value, dict) else value
+    return [inner for inner in values if isinstance(inner, dict | list)]
 
 
 def _shown(value: Any) -> str:

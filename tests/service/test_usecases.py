@@ -197,9 +197,11 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"a": float("nan")}, "metadata_invalid"),
         ({"a": [float("inf")]}, "metadata_invalid"),
         ({"a": _nested(100_000)}, "metadata_invalid"),
+        ({"a": _nested(63)}, "metadata_invalid"),
+        ({"a": [_nested(62)]}, "metadata_invalid"),
         ({"a": "x" * 16_384}, "metadata_too_large"),
     ],
-    ids=["list", "text", "nan", "infinite", "deep", "large"],
+    ids=["list", "text", "nan", "infinite", "endless", "deep", "deep list", "large"],
 )
 def test_metadata_that_can_not_be_kept_is_refused(
     check: Callable[..., NewClass], metadata: Any, code: str
@@ -207,6 +209,10 @@ def test_metadata_that_can_not_be_kept_is_refused(
     with pytest.raises(SheetRefused) as refused:
         check(metadata=metadata)
     assert refused.value.code == code
+
+
+def test_metadata_may_be_64_objects_deep(check: Callable[..., NewClass]) -> None:
+    assert check(metadata={"a": _nested(62)}).metadata == {"a": _nested(62)}
 
 
 def test_two_of_a_batch_with_one_id_or_name_are_refused(bundle: Bundle) -> None:
