@@ -176,13 +176,16 @@ class Collection:
     ) -> list[ClassSummary]:
         """Take the table to a commit of our own, and read back what was written."""
         self.registry.follow_write(revision, known)
-        table = self.table
-        places = [(item, table.find(item.class_id)) for item in classes]
-        return [
-            # Another replica may have removed it in the meantime.
-            record_of(item, revision).summary if place is None else table.at(place)
-            for item, place in places
-        ]
+        table, summaries = self.table, []
+        for item in classes:
+            place = table.find(item.class_id)
+            found = None if place is None else table.at(place)
+            # Another replica may have removed or replaced it in the meantime.
+            if found is None or found.revision != revision:
+                created_at = None if found is None else found.created_at
+                found = record_of(item, revision, created_at).summary
+            summaries.append(found)
+        return summaries
 
     def _tell(self, event: str, revision: int, **what: object) -> None:
         log.info(event, extra={"collection": self.name, "revision": revision, **what})

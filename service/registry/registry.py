@@ -12,7 +12,6 @@ from typing import TypeVar
 from model.bundle import BundleClass
 from model.runtime.base import F32
 from service import tracing
-from service.errors import StoreUnavailable
 from service.registry.line import Line
 from service.registry.own import OwnClasses
 from service.registry.prototypes import Prototypes
@@ -157,15 +156,30 @@ class Registry:
         Raises:
             StoreUnavailable
         """
-        if self.store.revision() != self.tables.revision:
+        known = self.tables.revision  # first: another thread may move it on
+        stored = self.store.revision()
+        if stored < known:
+            self._start_over(stored)
+        elif stored > known:
             self._advance({})
         self._tell_successor()
+
+    def _start_over(self, stored: int) -> None:
+        """Of a database that has lost writes, by a backup or a standby that took over, nothing that
+        was known need be true."""
+        log.error(
+            "the database went back; reading all classes again",
+            extra={"revision": self.tables.revision, "stored": stored},
+        )
+        with self._lock:
+            self._means.clear()
+            self.tables = self._advanced(self.tables.without_registered(), {})
 
     def follow_write(self, revision: int, known: Mapping[bytes, F32]) -> None:
         """Follow a commit of our own; `known` as the method of this name returned it."""
         try:
             self._advance(known)
-        except StoreUnavailable:
+        except Exception:
             # It is written; the next refresh will show it.
             log.exception("committed but not loaded", extra={"revision": revision})
         self._tell_successor()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from service.registry.records import (
@@ -19,6 +19,7 @@ from service.registry.schema import classes, examples
 from service.registry.store import Taken, check_expected, unknown_class
 
 _CHUNK = 500  # names in one IN (...), below every database's limit
+_INSERTED_BYTES = 2**20  # at once, about; on a slow line it must not take as long as a write may
 _BLOB = np.dtype("<f8")  # exactly the numbers that were given
 _VECTOR = np.dtype("<f4")
 # What a tombstone has not.
@@ -70,6 +71,20 @@ def columns(collection: str, item: NewClass, revision: int) -> dict[str, Any]:
     }
 
 
+def insert_all(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """In pieces, for the database has only so long to answer each."""
+    piece: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        piece.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, bytes | str))
+        if size >= _INSERTED_BYTES:
+            connection.execute(insert(table), piece)
+            piece, size = [], 0
+    if piece:
+        connection.execute(insert(table), piece)
+
+
 def add_photographs(connection: Connection, collection: str, new: Sequence[NewClass]) -> None:
     rows = [
         {
@@ -81,8 +96,7 @@ def add_photographs(connection: Connection, collection: str, new: Sequence[NewCl
         for item in new
         for position, photograph in enumerate(item.photographs)
     ]
-    if rows:
-        connection.execute(insert(examples), rows)
+    insert_all(connection, examples, rows)
 
 
 def drop_photographs(connection: Connection, collection: str, class_id: str) -> None:

@@ -1,11 +1,12 @@
 """Registered classes in a database: a SQLite file, or PostgreSQL."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,6 +19,7 @@ from service.registry.records import (
     Changes,
     ClassRecord,
     Expected,
+    Key,
     NewClass,
 )
 from service.registry.schema import classes, examples, registry
@@ -29,6 +31,8 @@ from service.registry.store import (
     now,
     record_of,
 )
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 5.0
 _MIGRATION_TIMEOUT_S = 600  # also for the process that migrates before this one
@@ -130,13 +134,11 @@ class SqlStore:
                 taken.check(item, index)
             sql_rows.drop_tombstones(connection, collection, [item.class_id for item in new])
             moment = now()
-            connection.execute(
-                insert(classes),
-                [
-                    {**sql_rows.columns(collection, item, revision), "created_at": moment}
-                    for item in new
-                ],
-            )
+            rows = [
+                {**sql_rows.columns(collection, item, revision), "created_at": moment}
+                for item in new
+            ]
+            sql_rows.insert_all(connection, classes, rows)
             sql_rows.add_photographs(connection, collection, new)
             if once:
                 summaries = [record_of(item, revision, moment).summary for item in new]
@@ -195,13 +197,21 @@ class SqlStore:
         return int(row.revision)
 
     def _changes(self, rows: Sequence[Row[Any]]) -> Changes:
-        keys = [(row.collection, row.class_id) for row in rows]
-        pairs = list(zip(keys, rows, strict=True))
-        count = len(self._names)
-        return Changes(
-            {key: sql_rows.living_record(row, count) for key, row in pairs if row.name is not None},
-            [key for key, row in pairs if row.name is None],
-        )
+        written: dict[Key, ClassRecord] = {}
+        removed: list[Key] = []
+        for row in rows:
+            key = row.collection, row.class_id
+            if row.name is None:
+                removed.append(key)
+                continue
+            try:
+                written[key] = sql_rows.living_record(row, len(self._names))
+            except (ValueError, RecursionError):
+                # One row that can't be read must not hold all others up.
+                where = {"collection": row.collection, "class_id": row.class_id}
+                log.exception("stored class can't be read", extra=where)
+                removed.append(key)
+        return Changes(written, removed)
 
     def _check_space(self, stored: Row[Any]) -> None:
         if stored.attribute_space in (None, self._space):

@@ -40,6 +40,10 @@ class Tables:
             table = self._registered[collection] = replace(table, revision=self.revision)
         return table
 
+    def without_registered(self) -> "Tables":
+        """The bundle's own classes alone, at revision 0."""
+        return Tables(own=self._own)
+
     @property
     def own_count(self) -> int:
         return len(self._own)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from service.errors import ConfigurationError, ServiceError, StoreUnavailable
-from service.registry import sql_store
+from service.registry import sql_rows, sql_store
 from service.registry.records import NewClass
 from service.registry.sql_store import SqlStore
 from tests.databases import Postgres
@@ -144,6 +144,28 @@ def test_a_load_may_take_longer_than_one_statement(
     assert len(changes_since(store, 0).written) == 400  # in 0.8 s
     with store._engine.connect() as found, pytest.raises(OperationalError, match="timeout"):
         found.exec_driver_sql("SELECT count(*) FROM umzero_classes WHERE name > ''")
+    store.close()
+
+
+def test_many_classes_at_once_may_take_longer_than_one_answer(
+    postgres: Postgres, new_class: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_rows, "_INSERTED_BYTES", 2000)
+    url = postgres.database()
+    store = SqlStore(url, NAMES, timeout_s=0.4)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER slow BEFORE INSERT ON umzero_classes "
+            "FOR EACH ROW EXECUTE FUNCTION be_slow()"
+        )
+
+    store.add("default", [new_class(f"c{number}") for number in range(400)])  # in 2 s
+
+    assert len(changes_since(store, 0).written) == 400
     store.close()
 
 

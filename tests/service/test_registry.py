@@ -129,14 +129,19 @@ def test_a_backend_that_fails_writes_nothing(bundle: Bundle, new_class: Make) ->
     registry.close()
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), RecursionError()])
 def test_a_write_that_was_committed_but_not_read_back_shows_at_the_next_refresh(
-    bundle: Bundle, backend: FakeBackend, new_class: Make, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    bundle: Bundle,
+    backend: FakeBackend,
+    new_class: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = MemoryStore()
     registry = registry_of(store, bundle, backend.prototypes)
 
     def fails(*_: object) -> int:
-        raise StoreUnavailable("gone")
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "changes_since", fails)
