@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from model.bundle import Bundle
 from model.config import ModelConfig
-from model.errors import BackendUnavailable, WeightsError
+from model.errors import BackendUnavailable, DeviceOutOfMemory, WeightsError
 from model.nn.umzero import AttributeLayout, UMZero
 from model.runtime.base import F32, U8, BackendInfo, Embedded
 from model.runtime.torch_passes import SLOTS, Passes
@@ -54,7 +54,7 @@ class TorchBackend:
     Raises:
         BackendUnavailable: no such device, or it doesn't have this precision.
         ConfigError, WeightsError: of `load_network`.
-        DeviceOutOfMemory: not even one image fits.
+        DeviceOutOfMemory: the network doesn't fit, or not even one image.
     """
 
     def __init__(
@@ -76,7 +76,13 @@ class TorchBackend:
             # means float32, not the 10 bits of TF32.
             torch.backends.cudnn.benchmark = True
             torch.backends.cudnn.allow_tf32 = chosen != "fp32"
-        network = prepare(load_network(bundle), chosen, self._device)
+        loaded = load_network(bundle)
+        try:
+            network = prepare(loaded, chosen, self._device)
+        except torch.OutOfMemoryError as error:
+            raise DeviceOutOfMemory(
+                f"{device} hasn't the memory for the network; free some, or use another device"
+            ) from error
         manifest = bundle.manifest
         size = manifest.input_size
         self._info = BackendInfo(

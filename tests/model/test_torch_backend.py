@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from model.bundle import Bundle
-from model.errors import BackendUnavailable
+from model.errors import BackendUnavailable, DeviceOutOfMemory
 from model.runtime import torch_precision
 from model.runtime.torch_backend import TorchBackend, load_network
 from tests.networks import write_small_bundle
@@ -195,6 +195,18 @@ def test_cuda_is_refused_where_there_is_none(
 def test_other_images_are_refused(bundle: Bundle, batch: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected"):
         TorchBackend(bundle, "cpu", "fp32", 0).embed(batch)
+
+
+def test_a_network_that_the_device_has_no_memory_for_is_said_in_words(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+
+    with pytest.raises(DeviceOutOfMemory, match="cpu hasn't the memory for the network"):
+        TorchBackend(bundle, "cpu", "fp32", 0)
 
 
 def test_a_closed_backend_answers_no_more(bundle: Bundle, tmp_path: Path) -> None:
