@@ -10,7 +10,11 @@ import shutil
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples each time, and no time limit for one of them.
+hypothesis.settings.load_profile("ci")
 
 pytest_plugins = ["tests.twins", "tests.shapes", "tests.databases"]
 

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,12 +72,12 @@ class Postgres:
 
     def pause(self) -> None:
         """Let it hang: connections stay open, and are accepted, but nothing answers."""
-        for process in self._processes():
-            os.kill(process, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)  # first: it must start no new ones
+        self._signal_children(signal.SIGSTOP)
 
     def resume(self) -> None:
-        for process in self._processes():
-            os.kill(process, signal.SIGCONT)
+        self._signal_children(signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def database(self) -> str:
         """The URL of a new, empty database."""
@@ -91,11 +92,11 @@ class Postgres:
             self.process.wait()
         shutil.rmtree(self.folder)
 
-    def _processes(self) -> list[int]:
-        """The server, then its children: it must not start new ones while they are stopped."""
+    def _signal_children(self, number: int) -> None:
         parent = self.process.pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return [parent, *map(int, children)]
+        for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            with suppress(ProcessLookupError):  # it has ended
+                os.kill(int(child), number)
 
     def _run(self, program: str, *words: str, check: bool = True) -> int:
         done = subprocess.run(

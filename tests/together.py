@@ -9,6 +9,8 @@ import atexit
 import json
 import os
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,8 +77,11 @@ def drawn(processes: Processes) -> dict[str, list[float]]:
 
 
 def gloos_threads() -> int:
-    names = [name.read_text() for name in Path("/proc/self/task").glob("*/comm")]
-    return sum("gloo" in name for name in names)
+    found = 0
+    for name in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it has ended
+            found += "gloo" in name.read_text()
+    return found
 
 
 def main(folder: Path, step: str = "never") -> None:
@@ -85,6 +90,9 @@ def main(folder: Path, step: str = "never") -> None:
 
     @atexit.register
     def tell() -> None:
+        end = time.monotonic() + 10
+        while gloos_threads() and time.monotonic() < end:
+            time.sleep(0.01)  # one that was waited for may show for a moment
         threads.append(gloos_threads())
         (folder / f"threads of {os.getpid()}.json").write_text(json.dumps(threads))
 

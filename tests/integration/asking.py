@@ -9,9 +9,14 @@ KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
 GULL = {"has_crown": "green", "has_breast": "red", "has_wing": "blue"}
 
 
-def until(condition: Callable[[], bool], what: str, check: Callable[[], object] = bool) -> None:
+def until(
+    condition: Callable[[], bool],
+    what: str,
+    check: Callable[[], object] = bool,
+    limit_s: float = 60,
+) -> None:
     """Wait, and see to `check` meanwhile."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + limit_s
     while not condition():
         check()
         assert time.monotonic() < end, f"never: {what}"

@@ -73,7 +73,11 @@ class Server:
         self.url = line.rsplit(" ", 1)[1].strip()
         self.document = document_of(settings["UMZERO_BUNDLE"])
         self.client = httpx.Client(
-            base_url=self.url, timeout=60, event_hooks={"response": [self.document.check]}
+            base_url=self.url,
+            timeout=60,
+            event_hooks={"response": [self.document.check]},
+            # Before the server closes an idle connection, not while it does.
+            limits=httpx.Limits(keepalive_expiry=2),
         )
 
     @property

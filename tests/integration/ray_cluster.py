@@ -29,8 +29,6 @@ class Cluster:
     """Ray's processes, and a client of its proxy."""
 
     def __init__(self, log: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
         # Ray puts sockets below it, whose paths have 107 bytes at most.
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         self._token = secrets.token_hex(32)  # Ray's own; every process of this cluster has it
@@ -56,6 +54,9 @@ class Cluster:
         if not self._environment["RAY_ADDRESS"]:
             self.stop()
             pytest.fail(f"Ray does not start:\n{log.read_text()}")
+        # Now, for Ray has taken the ports that it wants.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=60)
 

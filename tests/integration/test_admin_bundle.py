@@ -250,7 +250,7 @@ def test_several_workers_swap_by_the_signal_and_one_alone_refuses_to(
 
 
 def test_a_second_swap_is_refused_while_one_goes_on(begin: Start, problem: Problem) -> None:
-    server = begin(fake_delay_s="3")  # warming up is one image
+    server = begin(fake_delay_s="5")  # warming up is one image
     loading = "bundle loading"
 
     with ThreadPoolExecutor(1) as pool:

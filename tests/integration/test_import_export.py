@@ -184,11 +184,12 @@ def test_a_body_that_stops_coming_is_given_up_and_the_lines_before_stay(server: 
     assert len(ids(server.client)) == 600
 
 
-def test_a_body_whose_lines_trickle_in_is_taken(server: Any) -> None:
+def test_a_body_whose_lines_trickle_in_is_taken(start: Start) -> None:
+    server = start(sheets_timeout_s="4")
     lines = [line(f"c{number}") for number in range(8)]
     with begun(server, lines[0], len(b"".join(lines[1:]))) as connection:
         for each in lines[1:]:
-            time.sleep(0.2)  # all of them take longer than the limit of 1 s
+            time.sleep(0.7)  # all of them take longer than the limit
             connection.sendall(each)
         answer = connection.recv(65536).decode()
 

@@ -89,7 +89,7 @@ def test_a_passed_deadline_is_a_503(start: Start, picture: Picture, problem: Pro
 
 
 def test_what_clients_abandoned_is_not_computed(start: Start, picture: Picture) -> None:
-    server = start(fake_delay_s="0.4", max_batch="4")
+    server = start(fake_delay_s="1.5", max_batch="4", lanes="1")
     data = picture("Robin")
     before = server.metric("umzero_images_total")
     head = f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode()
@@ -189,7 +189,7 @@ def test_registering_and_classifying_at_the_same_time_stay_consistent(
 def test_a_terminated_server_answers_what_is_in_flight_and_ends_cleanly(
     start: Start, picture: Picture, in_flight: int
 ) -> None:
-    server = start(fake_delay_s="0.3", max_batch="2", drain_s="20")
+    server = start(fake_delay_s="1", max_batch="2", drain_s="20")
     data = picture("Jay")
 
     def send(_: int) -> int:

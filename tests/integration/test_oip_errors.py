@@ -115,7 +115,7 @@ def test_a_passed_deadline_is_a_503(start: Callable[..., Server], picture: Pictu
 
 
 def test_a_server_that_is_full_is_a_503(start: Callable[..., Server], picture: Picture) -> None:
-    server = start(queue_capacity="1", fake_delay_s="2")
+    server = start(queue_capacity="1", fake_delay_s="5")
     first = threading.Thread(
         target=lambda: httpx.post(server.url + INFER, json=in_json(picture("Jay")), timeout=60)
     )

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import ADMIN_TOKEN, REPOSITORY, Server
 
 # Of each operation and each phase. By hand, with thousands, it finds the same: nothing.
@@ -17,6 +19,7 @@ EXAMPLES = 100
 LEFT_OUT = "object_level_authorization"
 
 
+@pytest.mark.timeout(1800)
 def test_no_answer_is_undocumented_and_none_is_a_server_error(
     start: Callable[..., Server], tmp_path: Path
 ) -> None:

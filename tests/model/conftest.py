@@ -1,9 +1,16 @@
 """A configuration small enough to train in seconds."""
 
 import pytest
+import torch
 
 from model.config import BackboneConfig, HGAConfig, MIMConfig, ModelConfig, PrototypeConfig
 from model.training.config import MIMTrainingConfig, TrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Whichever tests ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

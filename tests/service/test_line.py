@@ -34,7 +34,7 @@ def test_answers_and_errors_come_back() -> None:
 def test_whose_turn_does_not_come_is_told_so_and_never_runs(
     held: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "TURN_S", 0.05)
+    monkeypatch.setattr(lines, "TURN_S", 0.5)
     line = Line("test", 1)
     ran: list[int] = []
 
@@ -57,7 +57,7 @@ def test_whose_turn_does_not_come_is_told_so_and_never_runs(
 def test_what_runs_too_long_is_answered_for_before_it_ends(
     held: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "TURN_S", 0.01)
+    monkeypatch.setattr(lines, "TURN_S", 1)
     monkeypatch.setattr(lines, "ANSWER_S", 0.05)
     line = Line("test", 1)
 
