@@ -127,14 +127,16 @@ def _whole(text: str, largest: int) -> int:
 def _outputs(content: Mapping[str, Any], binary: bool) -> list[Output]:
     if not content.get("outputs"):
         return [Output(name, binary) for name in DEFAULT_OUTPUTS]
-    found = []
+    found: dict[str, Output] = {}
     for item in _objects(content, "outputs"):
         name = item.get("name")
         if name not in OUTPUTS:
             raise _refused("validation", f"there is no such output; expected {', '.join(OUTPUTS)}")
+        if name in found:
+            raise _refused("validation", f"the output {name!r} is asked for twice")
         wanted = _object(item, "parameters").get("binary_data", binary)
-        found.append(Output(name, wanted is True))
-    return found
+        found[name] = Output(name, wanted is True)
+    return list(found.values())
 
 
 def _collection(value: Any) -> str:

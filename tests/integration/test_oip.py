@@ -194,6 +194,7 @@ def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None
     image = picture("Jay")
     one = struct.pack("<I", len(image)) + image
     sized = {"binary_data_size": len(one)}
+    one_in_json = base64.b64encode(image).decode()
     refused: list[tuple[Any, bytes]] = [
         ([], b""),
         ({}, b""),
@@ -216,6 +217,7 @@ def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None
         (asked(shape=[10**9], data=["YQ=="]), b""),
         ({**asked(data=["YQ=="]), "parameters": {"top_k": 0}}, b""),
         ({**asked(data=["YQ=="]), "outputs": [{"name": "other"}]}, b""),
+        ({**asked(data=[one_in_json]), "outputs": [{"name": "embedding"}] * 2}, b""),
         ({**asked(data=["YQ=="]), "id": 5}, b""),
         (asked(data=["YQ=="]), b""),  # no image
     ]
