@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import RequestError
@@ -45,7 +45,7 @@ def fields(body: bytes, content_type: str, most: Mapping[str, int]) -> dict[str,
         parser = MultipartParser(boundary, form.callbacks())
         parser.write(body)
         parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise _broken_form(str(error)) from error
     if not form.complete:
         raise _broken_form("it ends before its last boundary")

@@ -9,6 +9,7 @@ little-endian, and its bytes.
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ DEFAULT_OUTPUTS = ("class_ids", "class_names", "probabilities")
 OUTPUTS = (*DEFAULT_OUTPUTS, "embedding")
 HEADER = "inference-header-content-length"
 _LENGTH = struct.Struct("<I")
+_WHOLE = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,7 @@ def write(
 
 
 def _whole(text: str, largest: int) -> int:
-    if not text.isdigit() or int(text) > largest:
+    if not _WHOLE.fullmatch(text) or int(text) > largest:
         raise _refused("validation", f"{HEADER} is {text[:20]!r}; the body has {largest} bytes")
     return int(text)
 
@@ -201,12 +203,16 @@ def _check_count(count: int, max_images: int) -> None:
 def _levels(data: bytes | list[Any]) -> U8:
     if isinstance(data, bytes):
         return np.frombuffer(data, np.uint8)
+    numbers = _flat(data)
+    if not set(map(type, numbers)) <= {int, float}:
+        raise _refused("validation", "UINT8 data are numbers")
+    outside = _refused("validation", "UINT8 data are whole numbers from 0 to 255")
     try:
-        values = np.array(list(_flat(data)), np.float64)
-    except (TypeError, ValueError) as error:
-        raise _refused("validation", "UINT8 data are numbers") from error
+        values = np.array(numbers, np.float64)
+    except OverflowError as error:
+        raise outside from error
     if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
-        raise _refused("validation", "UINT8 data are whole numbers from 0 to 255")
+        raise outside
     return values.astype(np.uint8)
 
 

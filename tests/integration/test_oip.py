@@ -213,6 +213,9 @@ def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None
         (asked(datatype="UINT8", shape=[1, 2, 2, 3], data=[1] * 11), b""),
         (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 256]), b""),
         (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, "x"]), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, "12"]), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, True]), b""),
+        (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 10**400]), b""),
         (asked(datatype="UINT8", shape=[1, 1, 1, 3], data=[[1, 2], 3]), b""),
         (asked(shape=[10**9], data=["YQ=="]), b""),
         ({**asked(data=["YQ=="]), "parameters": {"top_k": 0}}, b""),
@@ -225,9 +228,18 @@ def test_errors_are_the_protocol_s(http: httpx.Client, picture: Picture) -> None
         response = infer(http, content, binary)
         assert response.status_code == 400, (content, response.text)
         assert response.json().keys() == {"error"}
-    assert infer(http, {}, b"x", **{"Inference-Header-Content-Length": "99"}).status_code == 400
     assert http.post("/v2/models/fake/infer", content=b"{").status_code == 400
     for path in ("/v2/models/other", "/v2/models/fake/versions/2", "/v2/models/other/ready"):
         response = http.get(path)
         assert response.status_code == 404
         assert "fake" in response.json()["error"]
+
+
+@pytest.mark.parametrize("length", [b"99", b"-1", b"", b"1.0", b"\xb2", b"9" * 5000])
+def test_a_header_that_is_not_the_length_of_the_json_is_refused(
+    http: httpx.Client, length: bytes
+) -> None:
+    headers = {b"Inference-Header-Content-Length": length}
+    response = http.post("/v2/models/fake/infer", content=b"{}x", headers=headers)
+    assert response.status_code == 400
+    assert "the body has 3 bytes" in response.json()["error"]

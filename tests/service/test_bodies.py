@@ -115,6 +115,7 @@ def test_one_bad_image_of_several_is_an_error_in_its_place() -> None:
         (b"x", "multipart/form-data", (400, "multipart_invalid")),
         (b"x", "multipart/form-data; boundary=b", (400, "multipart_invalid")),
         (b"--b\r\n", "multipart/form-data; boundary=b", (400, "multipart_invalid")),
+        (b"x", f"multipart/form-data; boundary={'b' * 257}", (400, "multipart_invalid")),
     ],
 )
 def test_a_body_that_can_not_be_used_has_a_code(
