@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.runtime.base import U8
-from service.errors import RequestError
+from service.errors import BodyTooLarge, RequestError
 from service.registry.records import CLASS_ID, DEFAULT_COLLECTION
+from service.settings import Settings
 
 INPUT = "image"
 DEFAULT_OUTPUTS = ("class_ids", "class_names", "probabilities")
@@ -62,11 +63,12 @@ class Tensor:
         return "FP32" if isinstance(self.values, np.ndarray) else "BYTES"
 
 
-def parse(body: bytes, header_length: str | None, max_images: int) -> Request:
+def parse(body: bytes, header_length: str | None, settings: Settings) -> Request:
     """A body of `/v2/models/{name}/infer`.
 
     Raises:
-        RequestError: 400, with what was expected.
+        RequestError: 400, with what was expected; 413 `image_too_large`.
+        BodyTooLarge: an image's file has more bytes than are allowed.
     """
     length = len(body) if header_length is None else _whole(header_length, len(body))
     try:
@@ -79,7 +81,9 @@ def parse(body: bytes, header_length: str | None, max_images: int) -> Request:
     inputs = _objects(content, "inputs")
     if [item.get("name") for item in inputs] != [INPUT]:
         raise _refused("validation", f"expected one input, called {INPUT!r}")
-    images = _images(inputs[0], body[length:], max_images)
+    images = _images(inputs[0], body[length:], settings.max_images)
+    for image in images:
+        _check_size(image, settings)
     return Request(
         request_id=_text(content, "id"),
         images=images,
@@ -198,6 +202,23 @@ def _images(item: Mapping[str, Any], binary: bytes, max_images: int) -> Sequence
 def _check_count(count: int, max_images: int) -> None:
     if count > max_images:
         raise _refused("too_many_images", f"{count} images; a request takes at most {max_images}")
+
+
+def _check_size(image: bytes | U8, settings: Settings) -> None:
+    if isinstance(image, bytes):
+        if len(image) > settings.max_image_bytes:
+            raise BodyTooLarge(
+                f"the image has {len(image)} bytes; {settings.max_image_bytes} are allowed"
+            )
+        return
+    height, width, _ = image.shape
+    if height * width > settings.max_image_pixels:
+        raise RequestError(
+            413,
+            "image_too_large",
+            f"the image has {width} x {height} pixels; at most {settings.max_image_pixels} are "
+            "allowed",
+        )
 
 
 def _levels(data: bytes | list[Any]) -> U8:

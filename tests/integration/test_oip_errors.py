@@ -107,6 +107,23 @@ def test_a_body_that_is_too_large_is_a_413(start: Callable[..., Server], picture
     error(server.client.post(INFER, json=in_json(picture("Jay", size=500) + bytes(1000))), 413)
 
 
+def test_an_image_that_classify_would_refuse_for_its_size_is_a_413(
+    start: Callable[..., Server], picture: Picture
+) -> None:
+    server = start(max_image_bytes="5000", max_image_pixels=str(96 * 96))
+    large, small = picture("Jay") + bytes(5000), picture("Jay")
+    told = error(server.client.post(INFER, json=in_json(large)), 413)
+    assert told == server.client.post("/classify", files={"image": large}).json()["detail"]
+    error(server.client.post(INFER, json=in_json(picture("Jay", size=97))), 413)
+    for rows, status in ((96, 200), (97, 413)):
+        tensor = {"name": "image", "datatype": "UINT8", "shape": [rows, 96, 3]}
+        tensor["data"] = [7] * (rows * 96 * 3)
+        response = server.client.post(INFER, json={"inputs": [tensor]})
+        assert response.status_code == status
+    assert error(response, 413) == "the image has 96 x 97 pixels; at most 9216 are allowed"
+    assert server.client.post(INFER, json=in_json(small)).status_code == 200
+
+
 def test_a_passed_deadline_is_a_503(start: Callable[..., Server], picture: Picture) -> None:
     server = start(request_timeout_s="0.3", fake_delay_s="1")
     response = server.client.post(INFER, json=in_json(picture("Jay")))

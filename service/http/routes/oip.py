@@ -219,11 +219,7 @@ async def _infer(request: Request, service: Service, generation: Generation) -> 
     async with admitted(request, service, settings.max_body_bytes) as body:
         loop = asyncio.get_running_loop()
         asked = await loop.run_in_executor(
-            service.workers,
-            tensors.parse,
-            body,
-            request.headers.get(HEADER),
-            settings.max_images,
+            service.workers, tensors.parse, body, request.headers.get(HEADER), settings
         )
         size = generation.backend.info.input_size
         images = await loop.run_in_executor(service.workers, _fitted, asked.images, size)
