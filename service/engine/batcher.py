@@ -138,8 +138,9 @@ class Batcher(Generic[Item, Answer]):
 
     @property
     def at_work_s(self) -> float:
-        """For how long the oldest batch has been at work, in seconds; 0: none is."""
-        since = [lane.since for lane in self._lanes if lane.since is not None]
+        """For how long the oldest batch has been at work, in seconds; 0: none is. May be read in
+        any thread."""
+        since = [since for lane in self._lanes if (since := lane.since) is not None]
         return time.monotonic() - min(since) if since else 0.0
 
     @property

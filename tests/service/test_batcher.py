@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -204,6 +205,22 @@ def test_it_says_for_how_long_the_oldest_batch_has_been_at_work() -> None:
         assert earlier > 0
         assert batcher.at_work_s == 0
         await batcher.close()
+
+    run(test)
+
+
+def test_a_batch_may_end_while_another_thread_asks_for_how_long_it_has_been_at_work() -> None:
+    class Ending:
+        """A lane whose batch ends once it has been looked at."""
+
+        times = iter([time.monotonic() - 5, None])
+        since = property(lambda lane: next(lane.times))
+
+    async def test() -> None:
+        batcher = Batcher(doubled, max_batch=1, capacity=8)
+        await batcher.close()
+        batcher._lanes = [cast(Any, Ending())]
+        assert batcher.at_work_s >= 5
 
     run(test)
 
