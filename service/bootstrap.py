@@ -102,6 +102,7 @@ def build(
                 lanes=plan.lanes,
                 observer=rate,
                 embedded=metrics.batch_embedded,
+                decoded=metrics.image_decoded,
             ),
             registry=Registry(classes, bundle.classes, prototypes_of(bundle, backend)),
         )
@@ -126,7 +127,7 @@ def build(
 
     generations = Generations(generation_of(bundle, backend))
     workers = ThreadPoolExecutor(max(2, cpus), "worker")
-    classify, register = Classify(workers, metrics), Register(workers, settings.max_image_bytes)
+    classify, register = Classify(workers), Register(workers, settings.max_image_bytes)
     service = Service(
         settings=settings,
         metrics=metrics,

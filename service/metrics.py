@@ -102,6 +102,7 @@ class Metrics:
         self._requests.labels(route, method, str(status)).observe(seconds)
 
     def image_decoded(self, seconds: float) -> None:
+        """May be called in any thread."""
         self._decoded.observe(seconds)
 
     def request_rejected(self, reason: str) -> None:

@@ -78,6 +78,7 @@ class Inference:
         backend: its `embed` runs in the batcher's lanes.
         decoding: the pool; closed with this.
         embedded: is told of each batch that the backend answered: images, seconds; in a lane.
+        decoded: is told of each image that was decoded: seconds; in a lane or the event loop.
         max_batch: images that the backend embeds at once, at most.
         capacity, lanes, observer: those of `Batcher`.
     """
@@ -92,10 +93,12 @@ class Inference:
         lanes: int,
         observer: Observer | None = None,
         embedded: Callable[[int, float], None] = lambda _count, _seconds: None,
+        decoded: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._backend = backend
         self._decoding = decoding
         self._embedded = embedded
+        self._decoded = decoded
         self._lanes_decode = backend.info.device == "cpu"
         self._max_batch = max_batch
         self._embed_beside = (
@@ -145,8 +148,10 @@ class Inference:
         Raises:
             model.errors.ImageError: it can't be used.
         """
-        with tracing.span("decode"):
-            return await self._decoding.decode(data, None)
+        started = time.perf_counter()
+        array = await self._decoding.decode(data, None)
+        tracing.current.get().add("decode", self._decoded_since(started))
+        return array
 
     async def close(self) -> None:
         """Answer what is queued."""
@@ -158,8 +163,8 @@ class Inference:
         if self._lanes_decode and len(image.data) <= _LIGHT_BYTES:
             return await self._submit(image)
         started = time.perf_counter()
-        pixels = await self._decoding.decode(image.data, image.box)
-        return await self._submit(Pixels(pixels, (started, time.perf_counter()), image))
+        array = await self._decoding.decode(image.data, image.box)
+        return await self._submit(Pixels(array, self._decoded_since(started), image))
 
     async def _submit(self, image: Encoded | Pixels) -> Seen:
         queued = time.perf_counter()
@@ -189,7 +194,13 @@ class Inference:
             array = self._decoding.here(image.data, image.box, helped=alone)
         except ImageError as error:
             return error
-        return Pixels(array, (started, time.perf_counter()), image)
+        return Pixels(array, self._decoded_since(started), image)
+
+    def _decoded_since(self, started: float) -> Interval:
+        """The time of a decoding that has just ended, once it is told."""
+        ended = time.perf_counter()
+        self._decoded(ended - started)
+        return started, ended
 
     def _seen(self, images: Sequence[Pixels], taken: float) -> list[tuple[Seen, Times]]:
         seen: list[tuple[Seen, Times]] = []

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from model.errors import ImageError
 from model.preprocess import Box
@@ -24,9 +23,6 @@ from service.usecases.ranking import (
     rank,
     strongest,
 )
-
-if TYPE_CHECKING:
-    from service.metrics import Metrics
 
 STRONGEST_ATTRIBUTES = 10
 REVISION_WAIT_S = 1.0
@@ -77,12 +73,10 @@ class Classify:
 
     Args:
         workers: where scoring runs.
-        metrics: is told how long decoding took.
     """
 
-    def __init__(self, workers: Executor, metrics: "Metrics") -> None:
+    def __init__(self, workers: Executor) -> None:
         self._workers = workers
-        self._metrics = metrics
 
     async def field(self, generation: Generation, question: Question) -> Field:
         """Take the snapshot that a request will be scored on.
@@ -135,7 +129,6 @@ class Classify:
             seen = await generation.inference.see(image, question.box, question.look)
         else:
             seen = await generation.inference.embed(image)
-        self._metrics.image_decoded(seen.decode_s)
         embedded = time.perf_counter()
         manifest = generation.bundle.manifest
 

@@ -15,9 +15,11 @@ from model import preprocess
 from model.errors import ImageError
 from model.runtime.base import F32, U8, Embedded
 from model.runtime.fake import FakeBackend
+from service import tracing
 from service.engine import inference as engine
 from service.engine.decoding import Decoding
 from service.engine.inference import Inference
+from service.tracing import Attributes, Interval, Trace
 
 SIZE = 32
 
@@ -143,6 +145,46 @@ def test_for_a_gpu_images_are_decoded_before_they_are_batched(decoders: list[str
     use(backend, test)
     assert len(decoders) == 4
     assert all(name.startswith("decode") for name in decoders)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("light_bytes", [2**20, 0], ids=["light", "heavy"])
+def test_every_decoding_is_told_and_spanned_with_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, device: str, light_bytes: int
+) -> None:
+    monkeypatch.setattr(engine, "_LIGHT_BYTES", light_bytes)
+    backend = Finding(input_size=SIZE)
+    backend._info = dataclasses.replace(backend.info, device=device)
+    told: list[float] = []
+    spanned: list[float] = []
+
+    class Noting(Trace):
+        def add(self, name: str, interval: Interval, attributes: Attributes | None = None) -> None:
+            if name == "decode":
+                spanned.append(interval[1] - interval[0])
+
+    async def test() -> None:
+        tracing.current.set(Noting({}))
+        decoding = Decoding(SIZE, 10_000, 2)
+        inference = Inference(
+            backend, decoding, max_batch=8, capacity=8, lanes=1, decoded=told.append
+        )
+        once = await inference.see(quarters())
+        assert told == [once.decode_s]
+        twice = await inference.see(quarters(), looks=2)
+        assert twice.decode_s == pytest.approx(sum(told[1:]))
+        pixels = await inference.decode(quarters())
+        assert len(told) == 4
+        await inference.embed(pixels)
+        for look in (inference.see, inference.decode):
+            with pytest.raises(ImageError):
+                await look(b"no image")
+        await inference.close()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+    assert told == spanned
+    assert len(told) == 4
+    assert min(told) > 0
 
 
 def test_inferences_that_run_beside_others_share_the_threads() -> None:
