@@ -23,6 +23,7 @@ from service.usecases.ranking import Scope
 
 # Far beyond any score, and far from float32's end.
 _GAMMA_LIMIT = 1e6
+_JSON = "application/json"
 _REVISION_LIMIT = 2**63 - 1
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,9})?"
 _SIZE = r"([1-9][0-9]{0,8}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9])"
@@ -113,16 +114,24 @@ def answer(
     content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """JSON in ASCII: metadata may hold characters that UTF-8 can't carry."""
-    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
-    return Response(body, status, headers, media_type="application/json")
+    return Response(_json(content), status, headers, media_type=_JSON)
 
 
 def quick_answer(content: Mapping[str, Any]) -> Response:
     """`answer` in a tenth of the time, for content whose numbers are known to be finite."""
+    return Response(quick_json(content), media_type=_JSON)
+
+
+def quick_json(content: Mapping[str, Any]) -> bytes:
+    """The body of `quick_answer`."""
     try:
-        return Response(orjson.dumps(content), media_type="application/json")
+        return orjson.dumps(content)
     except orjson.JSONEncodeError:  # half of a surrogate pair, in a class's name
-        return answer(content)
+        return _json(content)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def largest_body(settings: Settings, content_type: str) -> int:

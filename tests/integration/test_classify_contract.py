@@ -134,6 +134,25 @@ def test_several_images_have_a_result_each_and_a_bad_one_its_problem(
     assert as_json.json()["results"][2]["problem"]["code"] == "base64_invalid"
 
 
+def test_a_large_answer_has_the_results_of_small_ones(http: httpx.Client, picture: Picture) -> None:
+    sheets = [{"name": f"Kite {n}", "attributes": KITE} for n in range(200)]
+    http.post("/classes", json={"classes": sheets}).raise_for_status()
+    images = [picture(name) for name in ("Jay", "Robin", "Parrot", "Cardinal")]
+    every = {"top_k": 1000}
+
+    files = [("image", image) for image in (*images * 13, b"no image")]
+    answer = http.post("/classify", files=files, params=every).json()
+
+    alone = [http.post("/classify", content=image, params=every).json() for image in images]
+    *found, bad = answer["results"]
+    assert sum(len(result["predictions"]) for result in found) == 52 * 204
+    for result, expected in zip(found, alone * 13, strict=True):
+        assert result.keys() == {"predictions", "known", "attributes"}
+        assert result == {key: expected[key] for key in result}
+    assert bad["problem"]["code"] == "image_unreadable"
+    assert (answer["bundle"], answer["revision"]) == ("fake", alone[0]["revision"])
+
+
 @pytest.mark.parametrize("count", [1, 3, 50])
 def test_top_k_is_clamped_to_the_candidates(
     http: httpx.Client, picture: Picture, count: int

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -20,6 +22,7 @@ from service.http.deps import (
     admitted,
     largest_body,
     quick_answer,
+    quick_json,
 )
 from service.http.images import images_in
 from service.http.openapi import documented
@@ -29,6 +32,11 @@ from service.lifecycle import Service
 from service.usecases.classify import Answer, Question
 
 router = APIRouter(tags=["classify"])
+
+Result = Answer | ImageError | RequestError
+
+# Predictions of one answer. To write more takes longer than others should wait for the event loop.
+_LARGE = 10_000
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -136,20 +144,39 @@ async def _answer(
             service.workers, images_in, body, content_type, *limits
         )
     field = await service.classify.field(generation, question)
+    results: Sequence[Result]
     if images.several:
         results = await service.classify.many(generation, field, images, question)
-        content: dict[str, Any] = {"results": [result_of(result) for result in results]}
     else:
         image = images[0]
         assert isinstance(image, bytes)  # its error would have been raised
         results = [await service.classify.one(generation, field, image, question)]
-        content = result_of(results[0])
-    return answered(content, results, generation, field.table.revision, started)
+
+    def write() -> Response:
+        if images.several:
+            # One by one: a thread that writes JSON keeps all others from running Python.
+            parts = [orjson.Fragment(quick_json(result_of(result))) for result in results]
+            content: dict[str, Any] = {"results": parts}
+        else:
+            content = result_of(results[0])
+        return answered(content, results, generation, field.table.revision, started)
+
+    return await written(service.workers, results, write)
+
+
+async def written(
+    workers: Executor, results: Sequence[Result], write: Callable[[], Response]
+) -> Response:
+    """The answer that `write` makes of results; in another thread, if it is large."""
+    answers = (result for result in results if isinstance(result, Answer))
+    if sum(len(item.predictions) for item in answers) <= _LARGE:
+        return write()
+    return await asyncio.get_running_loop().run_in_executor(workers, write)
 
 
 def answered(
     content: dict[str, Any],
-    results: Sequence[Answer | ImageError | RequestError],
+    results: Sequence[Result],
     generation: Generation,
     revision: int,
     started: float,
@@ -168,7 +195,7 @@ def answered(
     return quick_answer(content)
 
 
-def result_of(result: Answer | ImageError | RequestError) -> dict[str, Any]:
+def result_of(result: Result) -> dict[str, Any]:
     """What an answer says of one image."""
     if not isinstance(result, Answer):
         return {"problem": problem_of(result)}

@@ -13,7 +13,7 @@ from service.http.deps import QuestionDep, ServiceDep, admitted
 from service.http.drafts import NewClassBody, draft_of
 from service.http.forms import check_form, fields
 from service.http.openapi import documented, reference
-from service.http.routes.classify import answered, result_of
+from service.http.routes.classify import answered, result_of, written
 from service.http.schemas import Preview
 from service.usecases.checking import Draft
 
@@ -75,11 +75,15 @@ async def preview(request: Request, service: ServiceDep, question: QuestionDep) 
             service.workers, _parts, body, content_type, settings.max_image_bytes
         )
         found = await service.previews.preview(generation, draft, image, question)
-    content: dict[str, Any] = result_of(found.answer)
-    for item in content["predictions"]:
-        if item["class_id"] == found.class_id:
-            item["draft"] = True
-    return answered(content, [found.answer], generation, found.revision, started)
+
+        def write() -> Response:
+            content: dict[str, Any] = result_of(found.answer)
+            for item in content["predictions"]:
+                if item["class_id"] == found.class_id:
+                    item["draft"] = True
+            return answered(content, [found.answer], generation, found.revision, started)
+
+        return await written(service.workers, [found.answer], write)
 
 
 def _parts(body: bytes, content_type: str, max_image_bytes: int) -> tuple[bytes, Draft]:
