@@ -10,6 +10,9 @@ from service.http.forms import IMAGE, fields, too_many_images
 
 Image = bytes | RequestError
 
+# Of a body in JSON, beside two an image: before the next one, and in its data URL.
+_COMMAS = 1000
+
 
 class Images(list[Image]):
     """The images of a request; `several`: it asked for a list of results."""
@@ -34,6 +37,9 @@ def images_in(body: bytes, content_type: str, max_image_bytes: int, max_images: 
         found.extend(_form_images(body, content_type, max_images))
         found.several = len(found) > 1
     else:
+        # Parsing millions of values would hold every thread up.
+        if body.count(b",") > _COMMAS + 2 * max_images:
+            raise too_many_images(max_images)
         value = _json_image(body)
         found.several = isinstance(value, list)
         values = value if isinstance(value, list) else [value]

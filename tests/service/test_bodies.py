@@ -124,6 +124,19 @@ def test_a_body_that_can_not_be_used_has_a_code(
     assert code_of(body, content_type) == expected
 
 
+def test_a_body_of_more_values_than_images_is_refused_before_it_is_parsed() -> None:
+    broken = b'{"image": [' + b"[]," * 2001
+
+    assert code_of(broken, JSON, most=500) == (422, "too_many_images")
+    assert code_of(broken, JSON, most=501) == (400, "json_invalid")
+
+
+def test_as_many_images_as_are_allowed_may_all_be_data_urls() -> None:
+    urls = ["data:image/jpeg;base64,QUJD"] * 5000
+
+    assert taken(json.dumps({"image": urls}).encode(), JSON, most=5000) == [b"ABC"] * 5000
+
+
 def test_a_form_that_breaks_off_is_refused() -> None:
     body, content_type = form(("image", PIXELS))
 
