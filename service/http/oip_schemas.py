@@ -87,7 +87,7 @@ class InferenceRequest(BaseModel):
 
     id: str = Field("", description="comes back in the answer")
     inputs: list[RequestInput] = Field(min_length=1, max_length=1)
-    outputs: list[RequestOutput] = []
+    outputs: list[RequestOutput] = Field([], max_length=4, description="each of them once")
     parameters: InferenceParameters = InferenceParameters()
 
 
