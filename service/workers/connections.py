@@ -115,9 +115,10 @@ class Acceptor:
         return own
 
     def surplus(self) -> int:
-        """How many connections another worker should have instead of us."""
+        """How many connections another worker should have instead of us; tells how many we have."""
+        own = self.note()
         fewest = self._counts.fewest_of_others(self._slot)
-        return 0 if fewest is None or not self._is_open else max(0, (self.note() - fewest) // 2)
+        return 0 if fewest is None or not self._is_open else max(0, (own - fewest) // 2)
 
     def _wait(self) -> None:
         self._pause = None

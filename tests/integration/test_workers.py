@@ -270,6 +270,27 @@ def test_a_worker_that_stands_still_is_replaced_and_who_waits_for_it_is_not_left
     assert not is_alive(still)
 
 
+def test_the_last_worker_is_not_taken_for_one_that_stands_still(
+    start: Start, tmp_path: Path, picture: Picture
+) -> None:
+    bundle = write_fake_bundle(tmp_path / "own")
+    server = start(workers="2", worker_timeout_s="2", bundle=str(bundle.path))
+    (bundle.path / "manifest.json").write_bytes(b"{")
+    dead, last = workers_of(server)
+    os.kill(dead, signal.SIGKILL)
+    until(lambda: not is_alive(dead), "it ends")
+
+    def is_tried_for_longer_than_the_limit() -> bool:
+        assert client.post("/classify", content=picture("Jay")).status_code == 200
+        # The pauses before them are 3 s together.
+        return server.log.read_text().count("worker can't be replaced") >= 5
+
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        until(is_tried_for_longer_than_the_limit, "it is tried again and again")
+
+    assert last in workers_of(server)
+
+
 def test_a_worker_that_drains_for_longer_than_one_may_stand_still_is_left_to_it(
     start: Start, picture: Picture
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,3 +154,25 @@ def test_a_connection_goes_to_whoever_has_the_fewest(
 
 def test_connections_do_not_wait_for_a_worker_that_does_not_take_them(tmp_path: Path) -> None:
     assert asyncio.run(share_out(tmp_path, 0, 3, slow=True)) == [3, 0]
+
+
+def test_a_worker_notes_that_it_lives_also_when_no_other_one_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now_ns = 10**9
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
+    Counts.create(tmp_path, 2)
+    counts = Counts(tmp_path)
+
+    async def test() -> None:
+        nonlocal now_ns
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            acceptor = Acceptor(listener, counts, 0, lambda: 0, lambda: Peer(set()))
+            acceptor.open()
+            now_ns += 3 * 10**9
+            assert counts.silence_s(0) == 3
+            assert acceptor.surplus() == 0
+            assert counts.silence_s(0) == 0
+            acceptor.close()
+
+    asyncio.run(test())
