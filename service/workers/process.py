@@ -56,7 +56,10 @@ class Worker:
         """Wait for its end; returns its exit code, below 0 for a signal."""
         while await self._heard():
             pass
-        return await asyncio.to_thread(self.process.wait)
+        # Not in a thread: there may be no room for one more of these, either.
+        while (code := self.process.poll()) is None:
+            await asyncio.sleep(0.01)
+        return code
 
     async def _heard(self) -> Ready | Failed | None:
         loop = asyncio.get_running_loop()
@@ -83,19 +86,35 @@ def spawned(slot: int, command: Sequence[str], listener: socket.socket, folder: 
         command: what starts it; it is given the file descriptor of its channel as well.
         listener: it gets this file descriptor, too.
         folder: of `shared_folder`.
+
+    Raises:
+        ConfigurationError: the system has no room for it, or the command is not there.
     """
-    own, its = multiprocessing.Pipe()
-    with its:
-        process = subprocess.Popen(
-            [*command, str(its.fileno())],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(its.fileno(), listener.fileno()),
-            # A terminal's Ctrl-C is for the supervisor; it says it once, as one signal.
-            process_group=0,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
-                "PROMETHEUS_MULTIPROC_DIR": str(counters_in(folder)),
-            },
-        )
+    try:
+        own, its = multiprocessing.Pipe()
+        with its:
+            try:
+                process = _started([*command, str(its.fileno())], [its, listener], folder)
+            except OSError:
+                own.close()
+                raise
+    except OSError as error:
+        raise ConfigurationError(f"can't start a worker: {error}") from error
     return Worker(slot, process, own)
+
+
+def _started(
+    command: Sequence[str], passed: Sequence[Connection | socket.socket], folder: Path
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        pass_fds=[one.fileno() for one in passed],
+        # A terminal's Ctrl-C is for the supervisor; it says it once, as one signal.
+        process_group=0,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            "PROMETHEUS_MULTIPROC_DIR": str(counters_in(folder)),
+        },
+    )

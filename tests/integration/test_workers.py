@@ -1,6 +1,7 @@
 """`--workers 2`: several processes that look like one from outside."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -397,6 +398,21 @@ def test_what_can_not_be_replaced_is_tried_again_while_another_worker_answers(
     for pid in workers_of(server):
         os.kill(pid, signal.SIGKILL)
     assert server.process.wait(timeout=30) != 0  # nobody is left, and nobody can come
+
+
+def test_a_worker_that_the_system_has_no_room_for_is_tried_again_while_another_one_answers(
+    start: Start, picture: Picture
+) -> None:
+    server = start(workers="2")
+    pid = server.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))  # no file more than it has
+
+    os.kill(workers_of(server)[0], signal.SIGKILL)
+    until(lambda: "worker can't be replaced" in server.log.read_text(), "it is tried")
+    assert server.client.post("/classify", content=picture("Jay")).status_code == 200
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    until(lambda: "worker replaced" in server.log.read_text(), "it works again")
 
 
 def test_a_class_registered_at_one_worker_is_known_at_once_to_who_asks_for_its_revision(

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from service.engine.plan import Plan
+from service.errors import ConfigurationError
 from service.readings import Board, Reading, merged
 from service.settings import Settings
 from service.workers.connections import Acceptor, Counts
 from service.workers.folder import reading_in
+from service.workers.process import spawned
 from service.workers.shares import Share, settings_of_one, shares
 
 READING = Reading(True, 3, 32, Plan(2, 4, 16), 79, 5, 12, ("1", "birds", "onnx", "int8"))
@@ -176,3 +178,16 @@ def test_a_worker_notes_that_it_lives_also_when_no_other_one_does(
             acceptor.close()
 
     asyncio.run(test())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
+def test_a_worker_that_can_not_be_started_is_an_error_of_ours_and_leaves_nothing_open(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        before = set(Path("/proc/self/fd").iterdir())
+
+        with pytest.raises(ConfigurationError, match=r"can't start a worker.*gone"):
+            spawned(0, [str(tmp_path / "gone")], listener, tmp_path)
+
+        assert set(Path("/proc/self/fd").iterdir()) == before
