@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ class Worker:
         self.slot = slot
         self.process = process
         self.is_ready = False
+        self._missed_reload = False
         self._since = time.monotonic()
         self._channel = channel
 
@@ -35,6 +37,13 @@ class Worker:
         with contextlib.suppress(OSError):  # it is dead already, which its reader finds
             self._channel.send(what)
 
+    def pass_on(self, number: int) -> None:
+        """Send it a signal; SIGHUP, which would end one that starts, once it is ready."""
+        if number == signal.SIGHUP and not self.is_ready:
+            self._missed_reload = True
+        else:
+            self.process.send_signal(number)
+
     async def answer(self) -> Ready:
         """Wait until it is ready.
 
@@ -44,6 +53,9 @@ class Worker:
         match await self._heard():
             case Ready() as ready:
                 self.is_ready = True
+                # It may have read what that was about, or what was there before.
+                if self._missed_reload:
+                    self.pass_on(signal.SIGHUP)
                 return ready
             case Failed(reason):
                 raise ConfigurationError(reason)

@@ -93,9 +93,7 @@ class _Supervisor:
 
     def _pass_on(self, number: int) -> None:
         for worker in self._workers.values():
-            # One that starts would be ended by SIGHUP, and reads what it is about anyway.
-            if number != signal.SIGHUP or worker.is_ready:
-                worker.process.send_signal(number)
+            worker.pass_on(number)
 
     async def _serve(self) -> None:
         """Raises: ConfigurationError, a worker could not start."""

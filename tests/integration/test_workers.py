@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -413,6 +414,32 @@ def test_a_worker_that_the_system_has_no_room_for_is_tried_again_while_another_o
     assert server.client.post("/classify", content=picture("Jay")).status_code == 200
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     until(lambda: "worker replaced" in server.log.read_text(), "it works again")
+
+
+def test_a_worker_that_is_starting_when_the_signal_comes_swaps_too(
+    begin: Start, twins: tuple[Bundle, Bundle], images: list[bytes], tmp_path: Path
+) -> None:
+    configured, following = tmp_path / "current", tmp_path / "next"
+    shutil.copytree(twins[0].path, configured)
+    shutil.copytree(twins[1].path, following)
+    server = begin(bundle=str(configured), workers="2")
+    last = configured / bundles.CLASSES  # of what a start reads
+    kept = last.read_bytes()
+    last.unlink()
+    os.mkfifo(last)
+
+    os.kill(workers_of(server)[0], signal.SIGKILL)
+    with last.open("wb") as read:  # once the new one has come so far
+        configured.rename(tmp_path / "before")
+        following.rename(configured)
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "bundle swapped" in server.log.read_text(), "the other one has swapped")
+        read.write(kept)
+
+    until(lambda: server.log.read_text().count("bundle swapped") == 2, "the new one has, too")
+    for _ in range(8):  # connections, which the workers share
+        answer = httpx.post(f"{server.url}/classify", content=images[0])
+        assert answer.json()["bundle"] == "second"
 
 
 def test_a_class_registered_at_one_worker_is_known_at_once_to_who_asks_for_its_revision(
