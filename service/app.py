@@ -93,7 +93,11 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
-    around = service.metrics, service.generations, service.tracer
+
+    def is_draining() -> bool:
+        return service.state == "draining"
+
+    around = service.metrics, service.generations, service.tracer, is_draining
     app.direct = Observed(classify.Direct(service), *around)
     app.add_middleware(Observed, *around)
     problems.install(app)

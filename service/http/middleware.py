@@ -5,14 +5,14 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import tracing
 from service.engine.generations import Generations
 from service.errors import ClientGone, DeadlinePassed, NotReady, Overloaded
-from service.http.problems import response_of
+from service.http.problems import noted, response_of
 from service.metrics import Metrics
 from service.tracing import Trace, Tracer
 
@@ -38,15 +38,22 @@ class Observed:
     Args:
         generations: what a request may use stays open until its answer.
         tracer: begins each request's trace.
+        is_draining: does the service shut down?
     """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, generations: Generations, tracer: Tracer
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        generations: Generations,
+        tracer: Tracer,
+        is_draining: Callable[[], bool],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._generations = generations
         self._tracer = tracer
+        self._is_draining = is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,10 +79,15 @@ class Observed:
             with self._generations.epoch:
                 await self._app(inner, receive, send_observed)
         except asyncio.CancelledError:
-            # Some servers cancel a request whose client left, before it finds that out itself.
-            if not status:
+            if status:
+                raise
+            if not self._is_draining():
+                # Some servers cancel a request whose client left, before it finds that out itself.
                 status, inner["umzero.problem"] = ClientGone.status, ClientGone.code
-            raise
+                raise
+            # The time to drain is over. Were this raised, the server would say 500.
+            late = NotReady("the service shut down before it could answer; send it again")
+            await noted(inner, late)(inner, receive, send_observed)
         except Exception as error:
             log.exception("request failed")
             if status:

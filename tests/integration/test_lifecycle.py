@@ -205,6 +205,23 @@ def test_a_terminated_server_answers_what_is_in_flight_and_ends_cleanly(
     assert "Traceback" not in server.log.read_text()
 
 
+def test_what_the_drain_is_too_short_for_is_a_503_to_be_sent_again(
+    start: Start, picture: Picture, problem: Problem
+) -> None:
+    server = start(fake_delay_s="4", drain_s="1")
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.client.post, "/classify", content=picture("Jay"))
+        until(lambda: server.metric("umzero_queue_depth") == 1, "it is admitted")
+        server.terminate()
+        response = answer.result()
+
+    problem(response, 503, "not_ready")
+    assert int(response.headers["retry-after"]) >= 1
+    assert server.process.wait(timeout=30) == 0
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_metrics_name_routes_and_never_what_a_client_chose(start: Start, picture: Picture) -> None:
     server = start()
     server.client.post("/classes", json={"name": "Kite", "attributes": KITE, "class_id": "kite"})

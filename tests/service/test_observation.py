@@ -1,13 +1,14 @@
 """Metrics and log lines."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message
 
 from service.engine.generations import Generations
 from service.engine.plan import Plan
@@ -61,27 +62,48 @@ def test_two_services_in_one_process_count_apart() -> None:
     assert samples(second)["umzero_requests_cancelled_total"] == 0
 
 
-def test_a_request_that_its_server_cancels_is_one_whose_client_left() -> None:
-    metrics = Metrics()
-    generations = Generations(cast(Any, SimpleNamespace()))
+async def cancelled(metrics: Metrics, is_draining: bool) -> list[Message]:
+    """What is sent for a request that its server cancels."""
+    sent = []
 
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    async def test() -> None:
-        observed = Observed(never, metrics, generations, Tracer())
-        scope = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
-        request = asyncio.create_task(observed(scope, never, never))
-        await asyncio.sleep(0)
-        request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-    asyncio.run(test())
+    generations = Generations(cast(Any, SimpleNamespace()))
+    observed = Observed(never, metrics, generations, Tracer(), lambda: is_draining)
+    scope = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
+    request = asyncio.create_task(observed(scope, never, send))
+    await asyncio.sleep(0)
+    request.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await request
+    assert request.cancelled() == (not sent)
+    return sent
+
+
+def test_a_request_that_its_server_cancels_is_one_whose_client_left() -> None:
+    metrics = Metrics()
+
+    assert asyncio.run(cancelled(metrics, is_draining=False)) == []
 
     found = samples(metrics)
     assert found["umzero_requests_cancelled_total"] == 1
     assert found["umzero_request_duration_seconds_count[POST][unmatched][499]"] == 1
+
+
+def test_a_request_that_its_server_cancels_at_the_end_is_one_that_was_refused() -> None:
+    metrics = Metrics()
+
+    start, body = asyncio.run(cancelled(metrics, is_draining=True))
+
+    assert (start["status"], json.loads(body["body"])["code"]) == (503, "not_ready")
+    found = samples(metrics)
+    assert found["umzero_requests_cancelled_total"] == 0
+    assert found["umzero_requests_rejected_total[not_ready]"] == 1
+    assert found["umzero_request_duration_seconds_count[POST][unmatched][503]"] == 1
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
