@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -16,22 +17,26 @@ from service.listening import bound, listen, shown
 from service.settings import Settings
 
 
-def run(settings: Settings, app: Any = None) -> None:
+def run(settings: Settings, create: Callable[[Settings], Any] = create_app) -> None:
     """Serve until a signal comes; returns after what was in flight is answered.
 
     Args:
-        app: of `create_app`, instead of one from the settings.
+        create: makes the app.
 
     Raises:
         ModelError, ConfigurationError: the service can't start.
     """
     logs.set_up(settings.log_level, settings.log_format)
-    app = create_app(settings) if app is None else app
-    server = Server(server_config(app, settings), app.state.service)
-    # uvicorn raises the signal again when it is done; the drain was the answer to it.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
+    app = create(settings)
     signal.signal(signal.SIGHUP, lambda *_: app.state.service.reload())  # before the loop runs
+    if early:
+        app.state.service.reload()
+    server = Server(server_config(app, settings), app.state.service)
+    # Before uvicorn listens to them; and after, for it raises them again: the drain was the answer.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
     with bound(settings.host, settings.port) as listener:
         listen(listener, settings.host, settings.port)
         server.run([listener])

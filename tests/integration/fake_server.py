@@ -47,7 +47,7 @@ def main() -> None:
     if settings.workers > 1:
         supervise(settings, [sys.executable, __file__])
     else:
-        run(settings, create(settings))
+        run(settings, create)
 
 
 if __name__ == "__main__":

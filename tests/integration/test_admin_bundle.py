@@ -1,8 +1,11 @@
 """`/admin/bundle` and SIGHUP: who may swap what, and how it is told."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
@@ -12,10 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from model import bundle as bundles
 from model.bundle import Bundle
 from model.runtime.fake import FAKE_ATTRIBUTES, write_fake_bundle
 from tests.integration.asking import until
-from tests.integration.conftest import ADMIN_TOKEN, Server
+from tests.integration.conftest import ADMIN_TOKEN, LAUNCHER, REPOSITORY, Server
 from tests.integration.swapping import ADMIN, register, swap
 
 Problem = Callable[..., dict[str, Any]]
@@ -84,6 +88,43 @@ def test_a_hangup_loads_what_lies_there_now_and_keeps_the_old_one_where_that_fai
     # What the link led to is still there, wherever it leads now.
     assert swap(server, "previous")["bundle"] == "first"
     assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_hangup_while_the_service_starts_is_answered_once_it_can_be(
+    twins: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    configured, following = tmp_path / "current", tmp_path / "next"
+    shutil.copytree(twins[0].path, configured)
+    shutil.copytree(twins[1].path, following)
+    last = configured / bundles.CLASSES  # of what a start reads
+    kept = last.read_bytes()
+    last.unlink()
+    os.mkfifo(last)
+    environment = {
+        "PYTHONPATH": str(REPOSITORY),
+        "UMZERO_BUNDLE": str(configured),
+        "UMZERO_STATE_DIR": str(tmp_path / "state"),
+        "UMZERO_PORT": "0",
+    }
+    log = tmp_path / "server.log"
+
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(
+            [sys.executable, str(LAUNCHER)], env=os.environ | environment, stderr=errors
+        ) as server,
+    ):
+        with last.open("wb") as read:  # once it has come so far
+            configured.rename(tmp_path / "before")
+            following.rename(configured)
+            server.send_signal(signal.SIGHUP)
+            read.write(kept)
+        try:
+            until(lambda: "bundle swapped" in log.read_text() or server.poll(), "it has swapped")
+        finally:
+            server.terminate()
+
+    assert server.returncode == 0
 
 
 def test_without_a_token_of_its_own_the_service_has_no_such_path(

@@ -189,6 +189,5 @@ def test_a_port_in_use_is_one_line(bundle: Bundle, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         settings = read({"bundle": bundle.path, "state_dir": tmp_path, "port": port})
-        app = create_app(settings, FakeBackend.of(bundle))
         with pytest.raises(ConfigurationError, match=f"can't listen on 127.0.0.1 port {port}"):
-            run(settings, app)
+            run(settings, lambda given: create_app(given, FakeBackend.of(bundle)))
