@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -121,6 +122,7 @@ class _MemberServer(Server):
     ) -> None:
         super().__init__(config, service)
         member = assignment.member
+        self._limit_s = assignment.settings.drain_s + GRACE_S
         self._line = line
         self._listener = socket.socket(fileno=assignment.listener)
         self._listener.set_inheritable(False)
@@ -130,6 +132,12 @@ class _MemberServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         await super().startup([])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        # SIGALRM ends the process if nothing has until then: a batch may hang, and who takes no
+        # connections any more is not seen to stand still.
+        signal.setitimer(signal.ITIMER_REAL, self._limit_s)
 
     def announce(self) -> None:
         acceptor = self._acceptor = Acceptor(

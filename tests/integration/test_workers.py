@@ -28,6 +28,7 @@ Picture = Callable[..., bytes]
 Start = Callable[..., Server]
 
 KITE = {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"}
+ENDLESS = {"has_breast": ["red", "green"]}  # a yellow middle: the fake server's backend hangs
 CLIENTS = 8
 TURNS = 4
 
@@ -310,6 +311,23 @@ def test_a_worker_that_drains_for_longer_than_one_may_stand_still_is_left_to_it(
         assert {answer.result().status_code for answer in answers} == {200}
 
     assert "it stood still" not in server.log.read_text()
+
+
+def test_a_worker_that_can_not_end_its_drain_is_replaced(start: Start, picture: Picture) -> None:
+    server = start(workers="2", drain_s="1")
+    workers = workers_of(server)
+
+    with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.post, "/classify", content=picture(ENDLESS))
+        until(lambda: any(connections(server, pid) for pid in workers), "one of them has it")
+        (hanging,) = [pid for pid in workers if connections(server, pid)]
+        until(lambda: server.metric("umzero_queue_depth") == 1, "it is admitted")
+        os.kill(hanging, signal.SIGTERM)
+        assert answer.result().status_code == 503
+
+    until(lambda: "worker replaced" in server.log.read_text(), "it is replaced")
+    assert f"code={-signal.SIGALRM}" in server.log.read_text()
+    assert not is_alive(hanging)
 
 
 def test_terminated_workers_answer_what_is_in_flight_and_nothing_is_left(
