@@ -90,7 +90,7 @@ class ClientGone(ServiceError):
 
 
 class NotReady(ServiceError):
-    """The service warms up, or is shutting down."""
+    """The service warms up, is shutting down, or hangs."""
 
     status, code, retry_after_s = 503, "not_ready", 1
 

@@ -25,6 +25,8 @@ from service.usecases.swap_bundle import SwapBundle
 log = logging.getLogger(__name__)
 
 State = Literal["starting", "ready", "failed", "draining"]
+# Planned batches take half a second at most.
+STUCK_S = 30.0
 _STATES = {
     "starting": "the service is starting; try again",
     "failed": "the service could not start; its log says why",
@@ -74,6 +76,12 @@ class Service:
         """Raises: NotReady, as long as no warm-up has succeeded."""
         if not self.warmed_up:
             raise NotReady(_STATES[self.state])
+
+    def check_alive(self) -> None:
+        """Raises: NotReady, a batch is never going to end; to warm up may take its time."""
+        seconds = self.generation.inference.at_work_s
+        if self.warmed_up and seconds > STUCK_S:
+            raise NotReady(f"a batch has been at work for {seconds:.0f} s; start the service anew")
 
     def start(self) -> None:
         """Warm up in the background; needs a running event loop."""

@@ -24,8 +24,6 @@ from service.settings import Settings, read
 
 log = logging.getLogger(__name__)
 
-# Planned batches take half a second at most.
-STUCK_S = 30.0
 GRACE_S = 5.0  # beyond the drain, until a replica is killed
 _REQUEST_ID = "x-request-id"
 _RAYS = {
@@ -115,13 +113,13 @@ async def check(service: Service) -> None:
     """Wait until a service has warmed up.
 
     Raises:
-        RuntimeError: it could not, or what it began is never going to end.
+        RuntimeError: it could not.
+        NotReady: what it began is never going to end.
     """
     await service.settled.wait()
     if service.state == "failed":
         raise RuntimeError("the service could not start; its log says why")
-    if (seconds := service.generation.inference.at_work_s) > STUCK_S:
-        raise RuntimeError(f"a batch is at work for {seconds:.0f} s")
+    service.check_alive()
 
 
 class Named:

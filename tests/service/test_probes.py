@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pytest
 
 from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
+from service import lifecycle
 from service.app import create_app
 from service.lifecycle import Service
 from service.settings import Settings
@@ -66,6 +69,31 @@ def test_a_service_has_started_once_it_is_warm_and_that_stays_so_while_it_drains
         assert await ask() == (200, 503, 200)
 
     run(work, bundle, tmp_path, until(warm))
+
+
+def test_a_service_whose_batch_never_ends_does_not_live(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "STUCK_S", 0.0)
+    entered, end = threading.Event(), threading.Event()
+
+    def hang_on_white(images: U8) -> None:
+        if images.max() == 255:
+            entered.set()
+            assert end.wait(60)
+
+    async def work(service: Service, ask: Ask) -> None:
+        await service.settled.wait()
+        assert await ask() == (200, 200, 200)
+        embed = service.generation.inference.embed
+        stuck = asyncio.create_task(embed(np.full((32, 32, 3), 255, np.uint8)))
+        await asyncio.to_thread(entered.wait, 60)
+        assert await ask() == (503, 200, 200)
+        end.set()
+        await stuck
+        assert await ask() == (200, 200, 200)
+
+    run(work, bundle, tmp_path, hang_on_white)
 
 
 def test_a_service_whose_warm_up_fails_has_not_started(bundle: Bundle, tmp_path: Path) -> None:

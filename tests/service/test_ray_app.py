@@ -12,9 +12,10 @@ import yaml
 from model.bundle import Bundle
 from model.runtime.base import U8
 from model.runtime.fake import FakeBackend
+from service import lifecycle
 from service.bootstrap import build
 from service.engine.cpus import available_cpus
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, NotReady
 from service.lifecycle import Service
 from service.registry.memory_store import MemoryStore
 from service.settings import Settings
@@ -68,7 +69,7 @@ def test_a_replica_that_fails_to_warm_up_is_not_healthy(bundle: Bundle) -> None:
 def test_a_replica_whose_batch_never_ends_is_not_healthy(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_app, "STUCK_S", 0.0)
+    monkeypatch.setattr(lifecycle, "STUCK_S", 0.0)
     entered, end = threading.Event(), threading.Event()
 
     def hang_on_white(images: U8) -> None:
@@ -82,7 +83,7 @@ def test_a_replica_whose_batch_never_ends_is_not_healthy(
         stuck = asyncio.create_task(inference.embed(np.full((32, 32, 3), 255, np.uint8)))
         await asyncio.to_thread(entered.wait, 20)
 
-        with pytest.raises(RuntimeError, match="at work"):
+        with pytest.raises(NotReady, match="at work"):
             await ray_app.check(service)
 
         end.set()

@@ -15,10 +15,14 @@ router = APIRouter(tags=["health"])
     "/livez",
     summary="Does the process live?",
     response_model=Status,
-    responses=documented(),
+    responses=documented(faults.NOT_READY),
 )
-async def livez() -> Response:
-    """Answers as soon as the server listens, also while it warms up: for a liveness probe."""
+async def livez(service: ServiceDep) -> Response:
+    """200 as soon as the server listens, also while it warms up, unless a batch hangs.
+
+    For a liveness probe: while it is 503, nothing but a new start helps.
+    """
+    service.check_alive()
     return answer({"status": "alive"})
 
 
