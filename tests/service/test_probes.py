@@ -41,6 +41,7 @@ def run(
             async def ask() -> Statuses:
                 paths = ("/livez", "/readyz", "/startupz")
                 live, ready, started = [(await client.get(path)).status_code for path in paths]
+                assert (await client.get("/v2/health/live")).status_code == live
                 return live, ready, started
 
             await work(app.state.service, ask)

@@ -87,10 +87,11 @@ async def server_metadata() -> Response:
     "/health/live",
     summary="Server live",
     response_model=ServerLive,
-    responses=documented_as_protocol(),
+    responses=documented_as_protocol(faults.NOT_READY),
 )
-async def server_live() -> Response:
-    """The process lives."""
+async def server_live(service: ServiceDep) -> Response:
+    """The process lives; 503 where a batch hangs, as of `/livez`."""
+    service.check_alive()
     return answer({"live": True})
 
 
