@@ -101,11 +101,18 @@ def value(client: httpx.Client, name: str, **labels: str) -> float:
 
 def connected(server: Server, clients: int) -> list[httpx.Client]:
     """Clients with a connection each that lasts; every worker has some of them."""
-    opened = [httpx.Client(base_url=server.url, timeout=60) for _ in range(clients)]
-    for client in opened:
-        assert client.get("/livez").status_code == 200
-    if clients > 1:
-        assert all(connections(server, pid) for pid in workers_of(server))
+    opened: list[httpx.Client] = []
+
+    def are_shared() -> bool:
+        # A worker that stood still for a moment may have left all of them to the other one.
+        while opened:
+            opened.pop().close()
+        opened.extend(httpx.Client(base_url=server.url, timeout=60) for _ in range(clients))
+        for client in opened:
+            assert client.get("/metrics").status_code == 200
+        return clients == 1 or all(connections(server, pid) for pid in workers_of(server))
+
+    until(are_shared, "every worker has some")
     return opened
 
 
@@ -136,7 +143,7 @@ def test_the_sums_are_what_the_clients_counted_also_after_a_worker_died(
 ) -> None:
     server = start(workers="2")
     clients = connected(server, CLIENTS)
-    expected: Counter[tuple[str, str, str]] = Counter({("/livez", "GET", "200"): CLIENTS})
+    expected: Counter[tuple[str, str, str]] = Counter()
     images = value(clients[0], "umzero_images_total")  # of the warm-up
 
     def run(when: str) -> None:
@@ -183,7 +190,6 @@ def test_the_sums_are_what_the_clients_counted_also_after_a_worker_died(
     for client in clients:
         client.close()
     clients = connected(server, CLIENTS)
-    expected["/livez", "GET", "200"] += CLIENTS
     run("later")
     check()
 
@@ -250,7 +256,7 @@ def test_a_killed_worker_costs_what_it_had_in_flight_and_is_replaced(
 def test_a_worker_that_stands_still_is_replaced_and_who_waits_for_it_is_not_left_waiting(
     start: Start, picture: Picture
 ) -> None:
-    server = start(workers="2", worker_timeout_s="2")
+    server = start(workers="2", worker_timeout_s="6")
     clients = connected(server, CLIENTS)
     still, other = workers_of(server)
     waiting = connections(server, still)
@@ -297,10 +303,10 @@ def test_the_last_worker_is_not_taken_for_one_that_stands_still(
 def test_a_worker_that_drains_for_longer_than_one_may_stand_still_is_left_to_it(
     start: Start, picture: Picture
 ) -> None:
-    slow = {"fake_delay_s": "0.3", "max_batch": "1", "lanes": "1"}
+    slow = {"fake_delay_s": "1", "max_batch": "1", "lanes": "1"}
     server = start(workers="2", worker_timeout_s="2", drain_s="20", **slow)
     data = picture("Jay")
-    clients = connected(server, 3 * CLIENTS)
+    clients = connected(server, CLIENTS)
     drained = workers_of(server)
 
     with ThreadPoolExecutor(len(clients)) as pool:
@@ -333,15 +339,15 @@ def test_a_worker_that_can_not_end_its_drain_is_replaced(start: Start, picture: 
 def test_terminated_workers_answer_what_is_in_flight_and_nothing_is_left(
     start: Start, picture: Picture
 ) -> None:
-    server = start(workers="2", fake_delay_s="0.2", max_batch="2", drain_s="20")
+    server = start(workers="2", fake_delay_s="1", max_batch="2", drain_s="20")
     data = picture("Jay")
-    workers = workers_of(server)
+    clients, workers = connected(server, CLIENTS), workers_of(server)
 
-    def send(_: int) -> int:
-        return httpx.post(f"{server.url}/classify", content=data, timeout=60).status_code
+    def send(client: httpx.Client) -> int:
+        return client.post("/classify", content=data).status_code
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = [pool.submit(send, number) for number in range(CLIENTS)]
+        answers = [pool.submit(send, client) for client in clients]
         until(lambda: server.metric("umzero_queue_depth") == CLIENTS, "all are admitted")
         server.terminate()
         assert [answer.result() for answer in answers] == [200] * CLIENTS
