@@ -93,9 +93,18 @@ def loaded(image: ImageFile, data: bytes) -> Image.Image:
 
 
 def upright_size(image: ImageFile) -> tuple[int, int]:
-    """(width, height) once it is upright."""
-    turned = turn_of(image) in _SIDEWAYS
-    return (image.height, image.width) if turned else (image.width, image.height)
+    """(width, height) once it is upright, of a file that is opened and not yet loaded."""
+    width, height = _stored_size(image)
+    return (height, width) if turn_of(image) in _SIDEWAYS else (width, height)
+
+
+def _stored_size(image: ImageFile) -> tuple[int, int]:
+    # Pillow has swapped a TIFF's `size` where its own tag says that it lies sideways, but not where
+    # its XMP does; the tags themselves are as they are in the file.
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tags = image.tag_v2
+        return tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+    return image.size
 
 
 def _check_end(kind: str | None, data: bytes) -> None:

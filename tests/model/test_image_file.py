@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from model.errors import ImageError
-from model.image_file import decode
+from model.image_file import decode, opened, upright_size
 from model.preprocess import to_input
 from tests.pictures import (
     BLUE,
@@ -176,6 +176,27 @@ def test_a_turned_photograph_is_set_upright(image_format: str, orientation: int)
     image = decode(data, CAP)
     assert image.size == (64, 48)
     assert_close(corners(image), [RED, GREEN, BLUE, WHITE])
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_upright_size_is_known_before_anything_is_decoded(
+    image_format: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(quarters(), image_format, exif=exif.tobytes())
+    with opened(data, CAP) as image:
+        size = upright_size(image)
+    assert size == decode(data, CAP).size == ((64, 48) if orientation < 5 else (48, 64))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_upright_size_of_a_tiff_holds_where_its_xmp_says_how_it_lies(orientation: int) -> None:
+    xmp = f'<rdf:Description tiff:Orientation="{orientation}"/>'.encode()
+    data = encoded(quarters(), "TIFF", tiffinfo={700: xmp})
+    with opened(data, CAP) as image:
+        assert upright_size(image) == decode(data, CAP).size
 
 
 @pytest.mark.parametrize("exif", [b"Exif\x00\x00MM\x00*junk", b"Exif\x00\x00", b"\xff" * 40])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from model.errors import ImageError
 from model.image_file import decode
-from model.preprocess import Box, fit, to_input
+from model.preprocess import Box, fit, region, to_input
 from tests.pictures import BLUE, CAP, GREEN, NOISE, RED, WHITE, encoded, quarters
 
 
@@ -63,6 +63,17 @@ def test_a_box_counts_in_pixels_of_the_upright_image() -> None:
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(np.asarray(quarters()))))
     data = encoded(stored, "PNG", exif=exif.tobytes())
     assert (to_input(data, 8, CAP, (32, 0, 32, 24)) == [*GREEN]).all()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_region_of_a_photograph_on_its_side_is_counted_in_the_upright_one(
+    image_format: str,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(quarters(64, 48), image_format, exif=exif.tobytes())
+    assert region(data, CAP) == (0, 0, 48, 64)
+    assert region(data, CAP, (40, 50, 100, 100)) == (40, 50, 8, 14)
 
 
 @pytest.mark.parametrize(
