@@ -32,7 +32,8 @@ def overlay(data: bytes, heat: F32, max_pixels: int, box: Box | None = None) -> 
     scale = min(1.0, _LONGEST / max(photograph.size))
     size = max(1, round(photograph.width * scale)), max(1, round(photograph.height * scale))
     small = np.asarray(photograph.resize(size, Image.Resampling.LANCZOS), np.float32)
-    x, y = round(left * scale), round(top * scale)
+    # The far edge may round to just outside.
+    x, y = min(round(left * scale), size[0] - 1), min(round(top * scale), size[1] - 1)
     w = min(max(1, round(width * scale)), size[0] - x)
     h = min(max(1, round(height * scale)), size[1] - y)
     strength = np.zeros(small.shape[:2], np.float32)

@@ -113,6 +113,22 @@ def test_a_picture_is_a_png_as_large_as_the_photograph(
     assert (made.format, made.size) == ("PNG", Image.open(io.BytesIO(image)).size)
 
 
+@pytest.mark.parametrize("box", ["3999,0,1,3000", "0,2999,4000,1", "3999,2999,1,1"])
+def test_a_box_at_the_far_edge_of_a_large_photograph_has_a_picture(
+    http: httpx.Client, bundle: Bundle, box: str
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4000, 3000)).save(file, "JPEG")
+    response = http.post(
+        "/explain",
+        content=file.getvalue(),
+        params={"class_id": bundle.classes[0].class_id, "box": box},
+        headers={"Accept": "image/png"},
+    )
+    assert response.status_code == 200, response.text
+    assert Image.open(io.BytesIO(response.content)).size == (1024, 768)
+
+
 def test_what_cannot_be_explained_is_a_4xx(
     http: httpx.Client, picture: Picture, problem: Problem, bundle: Bundle
 ) -> None:

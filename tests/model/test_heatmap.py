@@ -50,6 +50,19 @@ def test_large_photographs_become_small_pictures_and_turned_ones_upright() -> No
     assert pixels.shape == (1024, 512, 3)
 
 
+@pytest.mark.parametrize(
+    ("box", "column", "row"),
+    [((3999, 0, 1, 3000), -1, slice(None)), ((0, 2999, 4000, 1), slice(None), -1)],
+)
+def test_a_strip_at_the_far_edge_of_a_large_photograph_is_a_pixel_wide(
+    box: tuple[float, float, float, float], column: int | slice, row: int | slice
+) -> None:
+    pixels = painted(overlay(photograph(4000, 3000), np.ones((7, 7), np.float32), 10**8, box))
+    inside = np.zeros((768, 1024), bool)
+    inside[row, column] = True
+    np.testing.assert_array_equal(pixels[..., 0] > GRAY, inside)
+
+
 def test_a_map_of_zeros_dims_everything() -> None:
     pixels = painted(overlay(photograph(8, 8), np.zeros((3, 3), np.float32), 10**6))
     assert (pixels < GRAY * 0.6).all()
