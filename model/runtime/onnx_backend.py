@@ -1,6 +1,5 @@
 """The default backend: ONNX Runtime on the CPU, no torch."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import onnxruntime
 
 from model.bundle import Bundle, Manifest
 from model.errors import BackendUnavailable, WeightsError
+from model.runtime import bundle_file
 from model.runtime.base import F32, U8, BackendInfo, Embedded
 from model.runtime.precision import PRECISIONS, choose_precision
 
@@ -131,25 +131,13 @@ def session_options(threads: int) -> Any:
 
 
 def _session(bundle: Bundle, name: str, threads: int) -> Any:
-    path = bundle.path / name
-    try:
-        graph = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(
-            f"{path} can't be read ({error.strerror}). `umzero export` writes it"
-        ) from error
-    expected = bundle.manifest.files.get(name)
-    if (actual := hashlib.sha256(graph).hexdigest()) != expected:
-        raise WeightsError(
-            f"{path} has sha256 {actual}, the manifest says {expected}. "
-            "The bundle is damaged: get it again, or run `umzero verify`"
-        )
+    graph = bundle_file.content(bundle, name, "`umzero export` writes it")
     options = session_options(threads)
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     # ONNX Runtime's errors have no public base class of their own.
     except Exception as error:
-        raise WeightsError(f"ONNX Runtime can't load {path}: {error}") from error
+        raise WeightsError(f"ONNX Runtime can't load {bundle.path / name}: {error}") from error
 
 
 def _check_embed(session: Any, graph: str, manifest: Manifest) -> int:

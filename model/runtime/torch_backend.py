@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load
 
 from model.bundle import Bundle
 from model.config import ModelConfig
 from model.errors import BackendUnavailable, DeviceOutOfMemory, WeightsError
 from model.nn.umzero import AttributeLayout, UMZero
+from model.runtime import bundle_file
 from model.runtime.base import F32, U8, BackendInfo, Embedded
 from model.runtime.torch_passes import SLOTS, Passes
 from model.runtime.torch_precision import choose, prepare
@@ -33,11 +35,14 @@ def load_network(bundle: Bundle) -> UMZero:
         AttributeLayout.of(manifest.attributes),
         pretrained=False,
     )
-    path = bundle.path / WEIGHTS
+    weights = bundle_file.content(bundle, WEIGHTS, "Get the bundle again, or train it again")
     try:
-        network.load_state_dict(load_file(path), strict=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path} doesn't hold this bundle's weights: {error}") from error
+        network.load_state_dict(load(weights), strict=True)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise WeightsError(
+            f"{bundle.path / WEIGHTS} doesn't hold this bundle's weights. Get the bundle again, or "
+            f"train it again: {error}"
+        ) from error
     return network.eval()
 
 

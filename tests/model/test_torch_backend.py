@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
+from model import bundle as bundles
 from model.bundle import Bundle
-from model.errors import BackendUnavailable, DeviceOutOfMemory
+from model.errors import BackendUnavailable, DeviceOutOfMemory, WeightsError
 from model.runtime import torch_precision
 from model.runtime.torch_backend import TorchBackend, load_network
 from tests.networks import write_small_bundle
@@ -167,6 +169,46 @@ def test_what_it_can_not_run_is_refused_in_words(
 ) -> None:
     with pytest.raises(BackendUnavailable, match=words):
         TorchBackend(bundle, device, precision, 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1000] + bytes(1000),
+        lambda data: data[: len(data) // 2],
+    ],
+    ids=["zeroed", "cut"],
+)
+def test_damaged_weights_are_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    damaged = write_small_bundle(tmp_path / "small")
+    file = damaged.path / "model.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(WeightsError, match=r"model\.safetensors has sha256 .* get it again"):
+        TorchBackend(damaged, "cpu", "auto", 0)
+
+
+def test_missing_weights_are_told_with_what_to_do(tmp_path: Path) -> None:
+    bundle = write_small_bundle(tmp_path / "small")
+    (bundle.path / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"can't be read .*train it again"):
+        load_network(bundle)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [b"", b"no safetensors", save({"other": torch.zeros(1)})],
+    ids=["empty", "text", "others"],
+)
+def test_a_manifest_that_was_made_of_other_weights_makes_them_no_better(
+    tmp_path: Path, weights: bytes
+) -> None:
+    bundle = write_small_bundle(tmp_path / "small")
+    (bundle.path / "model.safetensors").write_bytes(weights)
+    wrong = bundles.write(bundle.path, bundle.manifest, bundle.classes)
+    with pytest.raises(
+        WeightsError, match=r"doesn't hold this bundle's weights\. .*train it again"
+    ):
+        load_network(wrong)
 
 
 def test_cuda_is_refused_where_there_is_none(
