@@ -10,7 +10,8 @@ class ConfigError(ModelError):
 
 
 class WeightsError(ModelError):
-    """A bundle is missing, incomplete, damaged, or of a format that this version can't read."""
+    """A bundle is missing, incomplete, damaged, or of a format that this version can't read; or a
+    training's state is damaged."""
 
 
 class BackendUnavailable(ModelError):
