@@ -53,7 +53,8 @@ class Framed(Dataset[Tensor]):
         """
         path = self._paths[index]
         name = f"{path.parent.name}/{path.name}"
-        generator = np.random.default_rng((SEED, zlib.crc32(name.encode())))
+        number = zlib.crc32(name.encode(errors="surrogateescape"))
+        generator = np.random.default_rng((SEED, number))
         crop = opened(path)
         share = math.exp(generator.uniform(math.log(SHARES[0]), math.log(SHARES[1])))
         side = min(math.sqrt(crop.width * crop.height / share), _DETAIL * self._size)

@@ -49,6 +49,11 @@ def build(
     display = tuple(display_name(name) for name in kept)
     paths = tuple(found.root / found.folder / i for i in names)
 
+    # The manifest and the card name the data.
+    try:
+        f"{found.root}{found.root.resolve().name}".encode()
+    except UnicodeEncodeError:
+        problems.add(f"the folder {str(found.root)!r} has a name that isn't UTF-8: rename it")
     if len(splits.seen) < 2:
         problems.add(f"{len(splits.seen)} seen classes, at least 2 are needed to learn from")
     problems.extend(

@@ -82,7 +82,11 @@ def train_share(images: Iterable[str]) -> set[str]:
 
 
 def _by_hash(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    def digest(name: str) -> str:
+        # A file's name need not be UTF-8.
+        return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+
+    return sorted(names, key=digest)
 
 
 def _load(path: Path, problems: Problems) -> dict[str, list[str]]:

@@ -101,7 +101,8 @@ def cache_key(config: ModelConfig, data: ZeroShotData) -> str:
     digest.update(data.train.tobytes())
     for path in data.images:
         status = path.stat()
-        digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        line = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 

@@ -1,5 +1,7 @@
 """`Framed`: a training photograph's second view."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +58,14 @@ def test_a_photograph_has_one_second_view_wherever_it_stands(data: ZeroShotData)
     for i in range(4):
         assert torch.equal(first[i], second[3 - i])
     assert not torch.equal(first[0], first[1])
+
+
+def test_a_photograph_whose_name_is_not_utf_8_has_a_second_view(
+    data: ZeroShotData, tmp_path: Path
+) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copyfile(data.images[0], path)
+    assert Framed([path], SIZE, data)[0].shape == (SIZE, SIZE, 3)
 
 
 def test_some_are_mirrored(data: ZeroShotData, tmp_path: Path) -> None:

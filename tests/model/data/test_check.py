@@ -1,6 +1,7 @@
 """`umzero data check`: what it finds in a folder, and how the command ends."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from model.training import run
 from tests.shapes import write_shapes
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+NO_UTF_8 = os.fsdecode(b"caf\xe9.png")
 
 
 @pytest.fixture
@@ -195,6 +197,35 @@ def test_the_command_ends_with_1_on_an_error(root: Path) -> None:
     assert "Traceback" not in done.stderr
     told = data_check(root, "--json")
     assert (told.returncode, json.loads(told.stdout)["errors"]) == (1, list(check(root).errors))
+
+
+def test_a_photograph_whose_name_is_not_utf_8_is_as_good_as_any(root: Path) -> None:
+    (root / "images/green_disc/3.png").rename(root / "images/green_disc" / NO_UTF_8)
+
+    done = data_check(root)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("errors: 0, warnings: 0\n")
+    assert NO_UTF_8 in {path.name for path in read(root).images}
+
+
+def test_a_class_whose_name_is_not_utf_8_is_told_in_words(root: Path) -> None:
+    folder = (root / "images/green_disc").rename(root / "images" / NO_UTF_8)
+    (root / "splits.json").unlink()  # so that the names are divided by their hash
+
+    done = data_check(root)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"class {folder.name!r} can't be a class id: rename it" in done.stdout
+
+
+def test_a_data_set_whose_own_name_is_not_utf_8_is_told_before_a_bundle_names_it(
+    root: Path,
+) -> None:
+    done = data_check(root.rename(root.with_name(NO_UTF_8)))
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "has a name that isn't UTF-8: rename it" in done.stdout
 
 
 def test_the_command_tells_a_missing_folder_in_one_line(tmp_path: Path) -> None:

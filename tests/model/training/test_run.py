@@ -1,6 +1,7 @@
 """The whole way from photographs to a bundle, on small drawn images and with the real backbone."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,6 +177,18 @@ def test_features_go_on_from_the_last_finished_rows(
     np.testing.assert_array_equal(cut.pooled, whole.pooled)
     for stage, maps in whole.maps.items():
         np.testing.assert_array_equal(cut.maps[stage], maps)
+
+
+def test_a_cache_is_of_one_photograph_and_no_other_though_its_name_is_not_utf_8(
+    data: ZeroShotData, small_config: TrainingConfig, tmp_path: Path
+) -> None:
+    keys = set()
+    for name in (b"caf\xe9.png", b"caf\xe8.png"):
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(b"")
+        os.utime(path, (0, 0))
+        keys.add(features.cache_key(small_config.model, replace(data, images=(path,))))
+    assert len(keys) == 2
 
 
 def test_features_are_those_of_the_network_and_training_images_have_a_second_view(
