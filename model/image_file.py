@@ -88,8 +88,18 @@ def opened(data: bytes, max_pixels: int) -> Iterator[ImageFile]:
 def loaded(image: ImageFile, data: bytes) -> Image.Image:
     """What `decode` gives of a file that is `opened`; its errors are the context's."""
     image.load()
-    _check_end(image.format, data)
+    check_end(image.format, data)
     return _upright(_rgb(image), image)
+
+
+def check_end(kind: str | None, data: bytes) -> None:
+    """Pillow is content with a PNG's pixels; a file cut behind them was cut all the same.
+
+    Raises:
+        ImageError: image_truncated.
+    """
+    if kind == "PNG" and _PNG_END not in data:
+        raise ImageError("image_truncated", "the PNG ends before its last chunk")
 
 
 def upright_size(image: ImageFile) -> tuple[int, int]:
@@ -105,12 +115,6 @@ def _stored_size(image: ImageFile) -> tuple[int, int]:
         tags = image.tag_v2
         return tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
     return image.size
-
-
-def _check_end(kind: str | None, data: bytes) -> None:
-    """Pillow is content with a PNG's pixels; a file cut behind them was cut all the same."""
-    if kind == "PNG" and _PNG_END not in data:
-        raise ImageError("image_truncated", "the PNG ends before its last chunk")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

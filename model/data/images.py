@@ -9,7 +9,7 @@ from PIL import Image
 
 from model.data.problems import Problems
 from model.errors import DatasetError, ImageError
-from model.image_file import FORMATS, decode
+from model.image_file import FORMATS, check_end, decode
 
 MAX_PIXELS = 100_000_000
 
@@ -44,6 +44,7 @@ def _complaint(path: Path) -> str | None:
             # Headers alone (`verify`) let truncated JPEGs pass; a JPEG decodes at 1/8 for little.
             image.draft("RGB", (1, 1))
             image.load()
+            check_end(image.format, path.read_bytes())
     # Pillow's decoders raise what they like on damaged files: OSError, ValueError, SyntaxError...
     except Exception as error:  # noqa: BLE001
         return f"can't be decoded: {error}"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from model.data.folder import read_folder
+from model.data.images import opened
 from model.data.read import read
 from model.errors import DatasetError
 
@@ -251,6 +252,20 @@ def test_an_image_of_a_format_that_nothing_decodes_is_named(root: Path) -> None:
 
     (problem,) = problems_of(root)
     assert problem.startswith("images/bat/map.png can't be decoded")
+
+
+@pytest.mark.parametrize("cut", [1, 12])
+def test_a_png_that_is_cut_behind_its_pixels_is_named_as_decoding_would(
+    root: Path, cut: int
+) -> None:
+    path = root / "images" / "bat" / "cut.png"
+    draw(path, 3, "PNG")
+    path.write_bytes(path.read_bytes()[:-cut])
+
+    (problem,) = problems_of(root)
+    assert problem.startswith("images/bat/cut.png can't be decoded")
+    with pytest.raises(DatasetError, match=problem.partition(": ")[2]):
+        opened(path)
 
 
 def test_broken_images_pass_when_nobody_wants_them_checked(root: Path) -> None:
