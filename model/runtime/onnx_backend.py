@@ -57,7 +57,7 @@ class OnnxBackend:
                 "or write it with `umzero export --int8`"
             )
         embed = _session(bundle, graph, threads)
-        beside = max(1, threads // lanes)
+        beside = max(1, threads // lanes) if lanes > 1 else threads
         prototypes = _session(bundle, PROTOTYPES, 1)
         tokens = _check_embed(embed, graph, bundle.manifest)
         _check_prototypes(prototypes, bundle.manifest)

@@ -163,16 +163,32 @@ def test_many_threads_get_their_own_answers(write: WriteBundle) -> None:
         np.testing.assert_allclose(answer, known, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("threads", "lanes", "expected"),
+    [
+        (4, 2, [4, 2, 1]),
+        (0, 2, [0, 1, 1]),
+        (1, 2, [1, 1, 1]),
+        (4, 1, [4, 4, 1]),
+        (0, 1, [0, 0, 1]),
+    ],
+)
 def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
-    write: WriteBundle, monkeypatch: pytest.MonkeyPatch
+    write: WriteBundle,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    lanes: int,
+    expected: list[int],
 ) -> None:
     real = onnxruntime.InferenceSession
+    built: list[int] = []
     ran: list[int] = []
 
     class Session:
         def __init__(self, content: bytes, options: onnxruntime.SessionOptions, **rest: object):
             self._session = real(content, options, **rest)
             self._threads = options.intra_op_num_threads
+            built.append(self._threads)
 
         def run(self, names: list[str], feed: dict) -> object:
             ran.append(self._threads)
@@ -182,12 +198,14 @@ def test_a_lone_inference_has_all_threads_and_those_side_by_side_share_them(
             return getattr(self._session, name)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    backend = OnnxBackend(write(), threads=4, lanes=2)
+    backend = OnnxBackend(write(), threads=threads, lanes=lanes)
     images = np.zeros((1, SIZE, SIZE, 3), np.uint8)
     backend.embed(images)
     backend.embed_beside(images)
     backend.prototypes(np.zeros((1, ATTRIBUTES), np.float32))
-    assert ran == [4, 2, 1]
+    assert ran == expected
+    # The network once for each share of the threads, and the prototypes.
+    assert len(built) == len(set(expected[:2])) + 1
 
 
 def test_threads_hardly_spin(write: WriteBundle, monkeypatch: pytest.MonkeyPatch) -> None:
