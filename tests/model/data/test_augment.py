@@ -3,13 +3,16 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from model.data import augment, frames
 from model.data.augment import SHARES, Framed
 from model.data.read import read
 from model.data.types import ZeroShotData
@@ -89,6 +92,49 @@ def test_frames_are_made_of_training_photographs_alone(data: ZeroShotData, tmp_p
     images = tuple(gone if i in tests else path for i, path in enumerate(data.images))
     without_tests = ZeroShotData(**vars(data) | {"images": images})
     assert torch.equal(Framed(paths, SIZE, without_tests)[0], Framed(paths, SIZE, data)[0])
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image.Image]:
+    """The photographs that the last frame was made of."""
+    backgrounds: list[Image.Image] = []
+
+    def frame(crop: Image.Image, share: float, given: list[Image.Image], *rest: Any) -> Any:
+        backgrounds[:] = given
+        return frames.frame(crop, share, given, *rest)
+
+    monkeypatch.setattr(augment, "frame", frame)
+    return backgrounds
+
+
+def test_photographs_of_three_input_sizes_or_less_go_into_frames_as_they_are(
+    data: ZeroShotData, shown: list[Image.Image]
+) -> None:
+    sizes = (72, 25, 24)  # the photographs are of 72 x 72 pixels
+    for size in sizes:
+        assert Framed(data.images[:1], size, data)[0].shape == (size, size, 3)
+        found = sorted(image.tobytes() for image in shown)
+        assert found == sorted(Image.open(data.images[i]).tobytes() for i in data.train)
+
+
+def test_larger_photographs_are_kept_at_three_input_sizes(
+    data: ZeroShotData, shown: list[Image.Image], tmp_path: Path
+) -> None:
+    x, y = np.meshgrid(np.linspace(0, 255, 800), np.linspace(0, 255, 600))
+    slope = Image.fromarray(np.stack([x, y, x], axis=-1).astype(np.uint8))
+    paths = [tmp_path / f"{number}.png" for number in range(len(data.images))]
+    slope.save(paths[0])
+    for path in paths[1:]:
+        path.hardlink_to(paths[0])
+
+    Framed(paths[:1], 64, replace(data, images=tuple(paths)))[0]
+
+    assert len(shown) == len(data.train)
+    for image in shown:
+        assert image.size == (256, 192)
+    expected = slope.resize((256, 192), Image.Resampling.BOX)
+    gap = np.abs(np.asarray(shown[0]).astype(int) - np.asarray(expected))
+    assert gap.max() <= 2
 
 
 def test_a_file_that_is_no_image_is_named(data: ZeroShotData, tmp_path: Path) -> None:
