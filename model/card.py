@@ -18,7 +18,7 @@ def card(manifest: "Manifest", classes: "tuple[BundleClass, ...]") -> str:
         "## Serve it",
         _serve(manifest),
         "## Intended use and limits",
-        _limits(bool(manifest.scores)),
+        _limits(manifest),
         "## Training data and licence",
         _training(manifest),
         _scores(manifest.scores),
@@ -52,21 +52,30 @@ def _serve(manifest: "Manifest") -> str:
     )
 
 
-def _limits(scored: bool) -> str:
+def _limits(manifest: "Manifest") -> str:
     limits = [
         "It is for photographs of one object of the kind that it was trained on, which the "
         "attributes below can describe.",
-        "Every image gets an answer, one of the classes that it is given: it doesn't say that none "
-        "of them fits.",
+        f"Every image gets an answer, one of the classes that it is given{_known(manifest)}.",
         "A class that was never trained on is as good as its sheet, and classes whose sheets are "
         "alike are mixed up.",
         "The scores below hold for the test images of the data that the command names. On other "
         "photographs they have not been measured."
-        if scored
+        if manifest.scores
         else "It has not been scored.",
         "What its training data leaves out, or has too much of, was not examined.",
     ]
     return "\n".join(f"- {limit}" for limit in limits)
+
+
+def _known(manifest: "Manifest") -> str:
+    threshold = manifest.calibration.get("known_threshold")
+    if threshold is None:
+        return ": it doesn't say that none of them fits"
+    return (
+        "; where even the best one's score, less gamma, is below the threshold "
+        f"{threshold:.4g}, `known` is false: probably none of them fits"
+    )
 
 
 def _training(manifest: "Manifest") -> str:

@@ -65,6 +65,20 @@ def test_the_card_says_what_the_manifest_says(bundle: bundles.Bundle) -> None:
         assert f"`{group}`" in text
 
 
+def test_the_card_says_that_none_fits_can_be_told_where_there_is_a_threshold(
+    bundle: bundles.Bundle,
+) -> None:
+    without, having = (
+        card(replace(bundle.manifest, calibration=calibration), bundle.classes)
+        for calibration in ({}, {"known_threshold": 6.8804})
+    )
+
+    assert "it doesn't say that none of them fits" in without
+    assert "threshold" not in without
+    assert "below the threshold 6.88, `known` is false: probably none of them fits" in having
+    assert "doesn't say" not in having
+
+
 def test_a_card_without_scores_has_no_empty_table(bundle: bundles.Bundle) -> None:
     text = card(replace(bundle.manifest, scores={}, training={}, licence=""), bundle.classes)
 
