@@ -79,9 +79,9 @@ def test_what_is_no_server_of_ours_is_exit_code_1(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.usefixtures("photo")
+@pytest.mark.parametrize(("asked", "advised"), [("fail", "skip"), ("replace", "replace")])
 def test_an_import_that_loses_its_server_says_how_to_go_on(
-    umzero: Run, tmp_path: Path, http: httpx.Client
+    umzero: Run, tmp_path: Path, http: httpx.Client, asked: str, advised: str
 ) -> None:
     attributes = http.get("/attributes").json()
 
@@ -103,11 +103,11 @@ def test_an_import_that_loses_its_server_says_how_to_go_on(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         (tmp_path / "x.csv").write_text("name,has_wing\nKite,red\n")
         url = f"http://127.0.0.1:{server.server_port}"
-        done = umzero("classes", "import", "x.csv", "--url", url)
+        done = umzero("classes", "import", "x.csv", "--url", url, "--on-conflict", asked)
         server.shutdown()
     assert done.returncode == 3
     assert done.stdout == "0 registered, 0 replaced, 0 skipped, 0 failed\n"
-    assert "run this again with --on-conflict skip to go on" in done.stderr
+    assert f"run this again with --on-conflict {advised} to go on" in done.stderr
 
 
 @pytest.mark.usefixtures("photo")

@@ -83,7 +83,8 @@ def classes_import(
             "--on-conflict skip or replace says what to do with them"
         )
     if stopped is not None:
-        tell("stopped", "run this again with --on-conflict skip to go on", "red")
+        again = "replace" if on_conflict == "replace" else "skip"
+        tell("stopped", f"run this again with --on-conflict {again} to go on", "red")
         raise stopped
     finish(outcome.done, len(outcome.problems))
 
