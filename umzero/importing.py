@@ -69,13 +69,14 @@ def survey(
     there = {item.class_id: item for item in existing}
     named = {item.name: item for item in there.values()}
     lines: dict[tuple[str, str], int] = {}
+    replaced_by: dict[str, int] = {}  # id -> line
     for row in rows:
         if isinstance(row, BadLine):
             found.problems.append(row)
         elif wrong := _objection(row, space, lines):
             found.problems.append(BadLine(row.line, wrong))
         else:
-            _decide(found, row, there, named, on_conflict)
+            _decide(found, row, there, named, replaced_by, on_conflict)
     return found
 
 
@@ -96,6 +97,7 @@ def _decide(
     row: Row,
     there: dict[str, RegisteredClass],
     named: dict[str, RegisteredClass],
+    replaced_by: dict[str, int],
     on_conflict: OnConflict,
 ) -> None:
     new = row.new
@@ -109,14 +111,32 @@ def _decide(
     elif on_conflict == "fail":
         what = f"class_id {old.class_id!r}" if by_id else f"name {old.name!r}"
         found.conflicts.append(BadLine(row.line, f"{what} is there already"))
-    elif old.seen:
-        detail = f"{old.class_id!r} is one of the bundle's own classes, which can't be replaced"
-        found.problems.append(BadLine(row.line, detail))
-    elif by_name is not None and new.class_id not in (None, by_name.class_id):
-        detail = f"the name {new.name!r} is that of class {by_name.class_id!r}; expected another"
-        found.problems.append(BadLine(row.line, detail))
+    elif wrong := _no_replacing(old, by_name, row, replaced_by):
+        found.problems.append(BadLine(row.line, wrong))
     else:
         found.replace[row.line] = old.class_id
+
+
+def _no_replacing(
+    old: RegisteredClass,
+    by_name: RegisteredClass | None,
+    row: Row,
+    replaced_by: dict[str, int],
+) -> str | None:
+    """Why a line can't take a class's place."""
+    if old.seen:
+        return f"{old.class_id!r} is one of the bundle's own classes, which can't be replaced"
+    if by_name is not None and row.new.class_id not in (None, by_name.class_id):
+        return f"the name {row.new.name!r} is that of class {by_name.class_id!r}; expected another"
+    if old.examples:
+        return (
+            f"class {old.class_id!r} has {old.examples} example photographs, which no file holds "
+            f"and which it would lose; `umzero classes remove {old.class_id}` first, or replace it "
+            "with photographs by PUT /classes/{class_id}"
+        )
+    if (first := replaced_by.setdefault(old.class_id, row.line)) != row.line:
+        return f"class {old.class_id!r} is the class of line {first} already; expected another"
+    return None
 
 
 def carry_out(

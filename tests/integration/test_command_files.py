@@ -1,5 +1,6 @@
 """`umzero classes import` and `export` against a real server."""
 
+import base64
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -227,6 +228,48 @@ def test_a_class_that_is_there_stops_an_import_or_stays_or_is_replaced(
     assert [item["line"] for item in report["problems"]] == [4, 5]
     assert "one of the bundle's own" in report["problems"][0]["detail"]
     assert registered(http)["kite"]["attributes"][2] == 90
+
+
+def test_a_class_with_photographs_is_not_replaced_by_a_line_that_has_none(
+    http: httpx.Client, umzero: Run, picture: Callable[..., bytes], tmp_path: Path
+) -> None:
+    sheet = {"has_crown": "blue", "has_wing": "red"}
+    photographs = [base64.b64encode(picture(sheet)).decode()] * 2
+    body = {"class_id": "kite", "name": "Kite", "attributes": sheet, "examples": photographs}
+    http.post("/classes", json=body).raise_for_status()
+    before = http.get("/classes/kite").json()
+    (tmp_path / "x.csv").write_text(f"{HEADER}\n,Kite,1,blue\nfresh,Fresh,3,red\n")
+
+    for more in (("--dry-run",), ()):
+        done = umzero("classes", "import", "x.csv", "--on-conflict", "replace", "--json", *more)
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["registered"], report["replaced"]) == (4, 1, 0)
+        (problem,) = report["problems"]
+        assert problem["line"] == 2
+        assert "class 'kite' has 2 example photographs" in problem["detail"]
+        assert "umzero classes remove kite" in problem["detail"]
+
+    assert http.get("/classes/kite").json() == before
+    assert umzero("classes", "remove", "--yes", "kite").returncode == 0
+    assert umzero("classes", "import", "x.csv", "--on-conflict", "replace").returncode == 0
+
+
+def test_a_class_is_replaced_by_one_line_alone(
+    http: httpx.Client, umzero: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "x.csv").write_text(f"{HEADER}\nx,Foo,1,red\nz,Zed,4,red\n")
+    umzero("classes", "import", "x.csv")
+    (tmp_path / "x.csv").write_text(f"{HEADER}\nx,Bar,2,red\n,Foo,3,red\ny,Zed,5,red\n")
+
+    done = umzero("classes", "import", "x.csv", "--on-conflict", "replace", "--json")
+
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["replaced"], report["registered"]) == (4, 1, 0)
+    assert report["problems"] == [
+        {"line": 3, "detail": "class 'x' is the class of line 2 already; expected another"},
+        {"line": 4, "detail": "the name 'Zed' is that of class 'z'; expected another"},
+    ]
+    assert [item["name"] for item in registered(http).values()] == ["Bar", "Zed"]
 
 
 def test_a_name_alone_finds_the_class_to_replace(
