@@ -15,6 +15,7 @@ TIMEOUT_S = 60.0
 LONGEST_WAIT_S = 30.0
 AT_ONCE = 8  # requests of `classify_many`
 _BUSY = (429, 503)
+_LOST = (502, 504)  # of a proxy: its server may have had the request
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,7 @@ def request(call: Call[Any]) -> dict[str, Any]:
         "content": call.content,
         "files": call.files,
         "headers": headers,
+        "extensions": {"repeatable": call.repeatable},  # for `is_final`
     }
 
 
@@ -52,8 +54,11 @@ def unreachable(call: Call[Any], error: httpx.TransportError, last: bool) -> Req
 
 
 def is_final(response: httpx.Response, last: bool) -> bool:
-    """A server that is busy, or that is at the same request still, is asked again."""
-    return last or not (response.status_code in _BUSY or _is_at_it(response))
+    """A server that is busy, or that is at the same request still, is asked again; so is one that
+    a proxy lost, where the request may arrive twice.
+    """
+    lost = response.status_code in _LOST and response.request.extensions["repeatable"]
+    return last or not (response.status_code in _BUSY or lost or _is_at_it(response))
 
 
 def wait_s(attempt: int, response: httpx.Response | None) -> float:

@@ -173,6 +173,30 @@ def test_a_proxy_may_name_a_date(waits: list[float]) -> None:
     assert waits[1] == 0
 
 
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_a_proxy_lost_is_asked_again_where_it_may_arrive_twice(
+    waits: list[float], status: int
+) -> None:
+    def lost() -> httpx.Response:
+        return httpx.Response(status, text="<h1>Bad Gateway</h1>")
+
+    made = httpx.Response(201, json={"classes": [CLASS], "revision": 1})
+    server = Recorder(lost(), lost(), made)
+    assert server.client.register("A", [1]).class_id == "a b/c"
+    keys = {request.headers["Idempotency-Key"] for request in server.asked}
+    assert (len(server.asked), len(keys), waits) == (3, 1, [0.1, 0.2])
+
+    once = Recorder(lost(), httpx.Response(200, json={"class_id": "a", "revision": 7}))
+    with pytest.raises(umzero.RequestFailed) as caught:
+        once.client.remove("a")
+    assert (caught.value.status, caught.value.unavailable, len(once.asked)) == (status, True, 1)
+
+    never = Recorder(lost())
+    with pytest.raises(umzero.RequestFailed, match=str(status)):
+        never.client.get("a")
+    assert len(never.asked) == 1 + attempts.RETRIES
+
+
 def test_what_is_no_answer_of_a_server_of_ours_is_told_in_words() -> None:
     for answer in (httpx.Response(200, text="<h1>Hello</h1>"), httpx.Response(200, json=[1])):
         server = Recorder(answer)
