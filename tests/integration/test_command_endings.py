@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,6 +19,7 @@ import httpx
 import pytest
 
 from model.bundle import Bundle
+from umzero.importing import BATCH
 
 Run = Callable[..., CompletedProcess[str]]
 Picture = Callable[..., bytes]
@@ -28,6 +30,7 @@ READS: tuple[tuple[str, ...], ...] = (
     ("classes", "show", "jay"),
     ("classes", "export", "-", "--all"),
     ("classes", "export", "-", "--all", "--format", "ndjson"),
+    ("classes", "export", "-", "--all", "--format", "parquet"),
     ("classify", "jay.png"),
     ("classify", "jay.png", "--json"),
     ("explain", "jay.png", "--class", "jay"),
@@ -79,35 +82,56 @@ def test_what_is_no_server_of_ours_is_exit_code_1(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("asked", "advised"), [("fail", "skip"), ("replace", "replace")])
-def test_an_import_that_loses_its_server_says_how_to_go_on(
-    umzero: Run, tmp_path: Path, http: httpx.Client, asked: str, advised: str
-) -> None:
-    attributes = http.get("/attributes").json()
+@contextmanager
+def breaking(http: httpx.Client, page: dict[str, Any]) -> Iterator[str]:
+    """A server that knows its attributes and a page of classes, and breaks at everything else."""
+    answers = {"/attributes": http.get("/attributes").json(), "/classes": page}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = self.path.startswith("/attributes")
-            page = {"classes": [], "next": None}
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(attributes if known else page).encode())
+            path = self.path.split("?")[0]
+            if path in answers:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(answers[path]).encode())
 
         def do_POST(self) -> None:
-            self.close_connection = True  # in the middle of everything
+            pass  # and the connection is closed
 
         def log_message(self, *_: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        (tmp_path / "x.csv").write_text("name,has_wing\nKite,red\n")
-        url = f"http://127.0.0.1:{server.server_port}"
-        done = umzero("classes", "import", "x.csv", "--url", url, "--on-conflict", asked)
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.parametrize(("asked", "advised"), [("fail", "skip"), ("replace", "replace")])
+def test_an_import_that_loses_its_server_says_how_to_go_on(
+    umzero: Run, tmp_path: Path, http: httpx.Client, asked: str, advised: str
+) -> None:
+    lines = [f"Kite {number},red\n" for number in range(BATCH + 1)]  # more than is sent at once
+    (tmp_path / "x.csv").write_text("name,has_wing\n" + "".join(lines))
+    with breaking(http, {"classes": [], "next": None}) as url:
+        done = umzero("classes", "import", "x.csv", "--url", url, "--on-conflict", asked)
+    assert "Traceback" not in done.stderr
     assert done.returncode == 3
     assert done.stdout == "0 registered, 0 replaced, 0 skipped, 0 failed\n"
     assert f"run this again with --on-conflict {advised} to go on" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.ndjson", "x.parquet"])
+def test_an_export_that_loses_its_server_leaves_nothing_behind(
+    umzero: Run, tmp_path: Path, http: httpx.Client, name: str
+) -> None:
+    (first, *_) = http.get("/classes").json()["classes"]
+    with breaking(http, {"classes": [first], "next": None}) as url:
+        done = umzero("classes", "export", name, "--all", "--url", url)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: no answer from the server")
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("photo")

@@ -2,11 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from model.sheets import AttributeSpace
-from umzero.class_files.rows import BadLine, Columns, Row, cells, header
+from umzero.class_files.rows import BadLine, Columns, Rows, cells, header
 from umzero.errors import InputRefused
 from umzero.results import FullClass
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 
-def read(file: BinaryIO, space: AttributeSpace) -> Iterator[Row | BadLine]:
+def read(file: BinaryIO, space: AttributeSpace) -> Rows:
     """Raises: InputRefused: no UTF-8, no header, or one with columns that mean nothing."""
     text = io.TextIOWrapper(file, "utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
@@ -30,7 +29,7 @@ def read(file: BinaryIO, space: AttributeSpace) -> Iterator[Row | BadLine]:
         text.detach()  # the file stays open
 
 
-def _rows(reader: "Reader", space: AttributeSpace) -> Iterator[Row | BadLine]:
+def _rows(reader: "Reader", space: AttributeSpace) -> Rows:
     columns: Columns | None = None
     line = 1  # where the next record begins: a quoted cell may hold line breaks
     for record in reader:

@@ -1,12 +1,12 @@
 """Which format a file has, and who reads and writes it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 from model.sheets import AttributeSpace
 from umzero.class_files import csv_lines, ndjson, parquet
-from umzero.class_files.rows import BadLine, Row
+from umzero.class_files.rows import Rows
 from umzero.errors import InputRefused
 from umzero.results import FullClass
 
@@ -21,13 +21,13 @@ _SUFFIXES: dict[str, Format] = {
 
 
 class Writer(Protocol):
-    """What writes classes to a file that it does not close."""
+    """What writes classes to a file that it does not close. It is closed before the file is."""
 
     def write(self, item: FullClass) -> None: ...
     def close(self) -> None: ...
 
 
-READERS: dict[Format, Callable[[BinaryIO, AttributeSpace], Iterator[Row | BadLine]]] = {
+READERS: dict[Format, Callable[[BinaryIO, AttributeSpace], Rows]] = {
     "csv": csv_lines.read,
     "ndjson": ndjson.read,
     "parquet": parquet.read,

@@ -1,13 +1,12 @@
 """NDJSON: a line a class, as `POST /classes` takes it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, BinaryIO
 
 from model.sheets import AttributeSpace
 from umzero.calls import NewClass
-from umzero.class_files.rows import BadLine, Row
+from umzero.class_files.rows import BadLine, Row, Rows
 from umzero.results import FullClass
 
 _TAKEN = ("name", "attributes", "class_id", "metadata")
@@ -15,7 +14,7 @@ _TAKEN = ("name", "attributes", "class_id", "metadata")
 _PASSED_OVER = {part.name for part in fields(FullClass)} - {*_TAKEN} | {"neighbours"}
 
 
-def read(file: BinaryIO, _space: AttributeSpace) -> Iterator[Row | BadLine]:
+def read(file: BinaryIO, _space: AttributeSpace) -> Rows:
     for line, text in enumerate(file, 1):
         if text.strip():
             yield _row(line, text)

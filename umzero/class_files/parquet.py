@@ -1,17 +1,16 @@
 """Parquet: CSV's columns, with types. Needs pyarrow: `pip install 'umzero[parquet]'`."""
 
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from model.sheets import AttributeSpace
-from umzero.class_files.rows import OWN_COLUMNS, BadLine, Columns, Row, cells, header
+from umzero.class_files.rows import OWN_COLUMNS, Columns, Rows, cells, header
 from umzero.errors import InputRefused
 from umzero.results import FullClass
 
 _ROWS = 1000  # of a group that is written, and of a batch that is read
 
 
-def read(file: BinaryIO, space: AttributeSpace) -> Iterator[Row | BadLine]:
+def read(file: BinaryIO, space: AttributeSpace) -> Rows:
     """Lines are rows, from 1. Raises: InputRefused: no pyarrow, no Parquet, or unknown columns."""
     arrow, parquet = _pyarrow()
     try:
@@ -43,8 +42,10 @@ class Writer:
 
     def close(self) -> None:
         """The file stays open."""
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+        finally:
+            self._writer.close()  # else it does so whenever it is collected
 
     def _flush(self) -> None:
         self._writer.write_table(self._arrow.Table.from_pylist(self._waiting, self._schema))

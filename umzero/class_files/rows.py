@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,10 @@ class BadLine:
 
     line: int
     detail: str
+
+
+# To be closed before the file that they are read from.
+Rows = Generator[Row | BadLine, None, None]
 
 
 class Columns:

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -56,7 +56,8 @@ def classes_import(
     read = READERS[format_of(file, kind)]
     with connected(url, collection) as client, _opened(file) as opened:
         space = space_of(client.attributes())
-        plan = survey(read(opened, space), space, client.classes(), on_conflict)
+        with closing(read(opened, space)) as rows:
+            plan = survey(rows, space, client.classes(), on_conflict)
         outcome = Outcome(skipped=plan.skipped, problems=plan.problems + plan.conflicts)
         stopped: RequestFailed | KeyboardInterrupt | None = None
         if plan.conflicts:
@@ -66,9 +67,12 @@ def classes_import(
         else:
             opened.seek(0)
             total = len(plan.add) + len(plan.replace)
-            with bar("classes", total, shown=sys.stderr.isatty()) as advance:
+            with (
+                closing(read(opened, space)) as rows,
+                bar("classes", total, shown=sys.stderr.isatty()) as advance,
+            ):
                 try:
-                    carry_out(client, read(opened, space), plan, outcome, advance)
+                    carry_out(client, rows, plan, outcome, advance)
                 except (RequestFailed, KeyboardInterrupt) as error:
                     stopped = error
     _tell_lines(outcome.problems)
@@ -105,17 +109,19 @@ def classes_export(
 
     chosen = format_of(file, kind)
     with connected(url, collection) as client, _written(file) as opened:
-        writer = WRITERS[chosen](opened, space_of(client.attributes()))
+        space = space_of(client.attributes())
         wanted = [item for item in client.classes() if everything or not item.seen]
         count = 0
         mixed = str(file) == "-" and sys.stdout.isatty()  # the bar and the lines
-        with bar("classes", len(wanted), shown=sys.stderr.isatty() and not mixed) as advance:
+        with (
+            closing(WRITERS[chosen](opened, space)) as writer,
+            bar("classes", len(wanted), shown=sys.stderr.isatty() and not mixed) as advance,
+        ):
             for item in _fetched(client, wanted):
                 if item is not None:
                     writer.write(item)
                     count += 1
                 advance(1)
-        writer.close()
     tell("written", f"to {'stdout' if str(file) == '-' else file}, classes: {count}", "green")
 
 
