@@ -30,6 +30,8 @@ def request(call: Call[Any]) -> dict[str, Any]:
     headers = {"Accept": "image/png" if call.read is bytes else "application/json"}
     if call.key is not None:
         headers["Idempotency-Key"] = call.key
+    if call.content_type is not None:
+        headers["Content-Type"] = call.content_type
     if "opentelemetry.trace" in sys.modules:  # else the caller has no trace that could go on
         from opentelemetry import propagate  # noqa: PLC0415
 
@@ -38,7 +40,6 @@ def request(call: Call[Any]) -> dict[str, Any]:
         "method": call.method,
         "url": call.path,
         "params": dict(call.params),
-        "json": call.json,
         "content": call.content,
         "files": call.files,
         "headers": headers,

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from PIL import Image
 from model.preprocess import Box
 from model.runtime.base import U8
 from umzero import results
+from umzero.errors import unsendable
 from umzero.results import (
     Attribute,
     Classification,
@@ -30,6 +32,8 @@ Sheet = Sequence[float] | Mapping[str, float | str | Sequence[str]]
 Parameters = dict[str, str | int | float]
 
 Result = TypeVar("Result")
+
+_JSON = "application/json"
 
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 
@@ -66,8 +70,8 @@ class Call(Generic[Result]):
     path: str
     read: Callable[[Any], Result]
     params: Mapping[str, str | int | float] = field(default_factory=dict)
-    json: Any = None
     content: bytes | None = None
+    content_type: str | None = None
     files: Sequence[tuple[str, tuple[str, bytes]]] | None = None
     repeatable: bool = True
     key: str | None = None
@@ -131,18 +135,26 @@ def register(new: NewClass) -> Call[RegisteredClass]:
         "POST",
         "/classes",
         lambda answer: results.registered(answer)[0],
-        json=_body(new),
+        content=_body(new),
+        content_type=_JSON,
         key=str(uuid.uuid4()),
     )
 
 
 def register_many(new: Sequence[NewClass]) -> Call[list[RegisteredClass]]:
-    body = {"classes": [_body(item) for item in new]}
-    return Call("POST", "/classes", results.registered, json=body, key=str(uuid.uuid4()))
+    bodies = b", ".join(_body(item, index) for index, item in enumerate(new))
+    return Call(
+        "POST",
+        "/classes",
+        results.registered,
+        content=b'{"classes": [' + bodies + b"]}",
+        content_type=_JSON,
+        key=str(uuid.uuid4()),
+    )
 
 
 def replace(class_id: str, new: NewClass) -> Call[RegisteredClass]:
-    return Call("PUT", _path(class_id), results.replaced, json=_body(new))
+    return Call("PUT", _path(class_id), results.replaced, content=_body(new), content_type=_JSON)
 
 
 def get(class_id: str) -> Call[FullClass]:
@@ -195,20 +207,38 @@ def _box(box: Box | None) -> Parameters:
     return {} if box is None else {"box": ",".join(f"{value:g}" for value in box)}
 
 
-def _body(new: NewClass) -> dict[str, Any]:
-    """A class as the server takes it, without what was not given."""
-    sheet: Any = new.attributes
-    if isinstance(sheet, Mapping):
-        sheet = dict(sheet)
-    elif sheet is not None:
-        sheet = [float(value) for value in sheet]
+def _body(new: NewClass, index: int | None = None) -> bytes:
+    """A class as the server takes it, without what was not given.
+
+    JSON in ASCII: half of a surrogate pair, which metadata may hold, is none of UTF-8.
+
+    Raises:
+        RequestFailed: JSON can't hold it. `index` is which of several it is.
+    """
     photographs = [base64.b64encode(encoded(image)).decode("ascii") for image in new.examples]
-    body = {
-        "name": new.name,
-        "attributes": sheet,
-        "class_id": new.class_id,
-        "metadata": None if new.metadata is None else dict(new.metadata),
-        "like": new.like,
-        "examples": photographs or None,
-    }
-    return {key: value for key, value in body.items() if value is not None}
+    try:
+        body = {
+            "name": new.name,
+            "attributes": None if new.attributes is None else _sheet(new.attributes),
+            "class_id": new.class_id,
+            "metadata": None if new.metadata is None else dict(new.metadata),
+            "like": new.like,
+            "examples": photographs or None,
+        }
+        given = {key: value for key, value in body.items() if value is not None}
+        return json.dumps(given, allow_nan=False, default=_plain).encode("ascii")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise unsendable(new.name, error, index) from error
+
+
+def _sheet(attributes: Sheet) -> dict[str, Any] | list[float]:
+    if isinstance(attributes, Mapping):
+        return dict(attributes)
+    return [float(value) for value in attributes]
+
+
+def _plain(value: object) -> Any:
+    """numpy's numbers and arrays as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{value!r} is no part of JSON")

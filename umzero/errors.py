@@ -1,6 +1,6 @@
 """What goes wrong at a client: light, for the command line imports it before anything else."""
 
-UNREACHABLE, UNREADABLE = "unreachable", "unreadable_file"
+UNREACHABLE, UNREADABLE, UNSENDABLE = "unreachable", "unreadable_file", "unsendable"
 _NOT_THERE = (502, 503, 504)
 
 
@@ -27,6 +27,13 @@ class RequestFailed(Exception):  # noqa: N818 - it says what happened
 def unreadable(path: object, error: OSError) -> RequestFailed:
     """A photograph that no server was asked about."""
     return RequestFailed(0, UNREADABLE, f"can't read {path}: {error.strerror or error}")
+
+
+def unsendable(name: object, error: Exception, index: int | None) -> RequestFailed:
+    """A class that JSON can't hold; no server was asked."""
+    shown = repr(str(name)[:100])
+    detail = f"{shown} can't be sent as JSON: {error}; expected texts, and numbers that are finite"
+    return RequestFailed(0, UNSENDABLE, detail, index)
 
 
 class InputRefused(Exception):  # noqa: N818 - it says what happened

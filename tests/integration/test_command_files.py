@@ -18,6 +18,7 @@ from umzero.importing import Outcome, carry_out, survey
 
 Run = Callable[..., CompletedProcess[str]]
 
+JSON = {"content-type": "application/json"}
 HEADER = "class_id,name,has_crown::blue,has_wing"
 SHEETS: dict[str, Any] = {
     "kite": {"has_crown": "blue", "has_breast": "blue", "has_wing": "red"},
@@ -32,8 +33,9 @@ def stored(http: httpx.Client) -> dict[str, Any]:
     for class_id, sheet in SHEETS.items():
         body = {"class_id": class_id, "name": f'A "{class_id}", caf\u00e9', "attributes": sheet}
         if class_id != "odd":
-            body["metadata"] = {"by": ["t\u00e9st", 1.5, None], "text": "a\nb"}
-        http.post("/classes", json=body).raise_for_status()
+            body["metadata"] = {"by": ["t\u00e9st", 1.5, None], "text": "a\nb\ud83d"}
+        ascii_json = json.dumps(body)  # httpx's is UTF-8, which can't hold half of a surrogate pair
+        http.post("/classes", content=ascii_json, headers=JSON).raise_for_status()
     return registered(http)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -89,6 +90,55 @@ def test_a_class_is_sent_with_what_was_given_alone(tmp_path: Path) -> None:
     assert server.body() == {
         "classes": [{"name": "A", "attributes": [1.0, 2.0]}, {"name": "B", "class_id": "b"}]
     }
+
+
+def test_numbers_and_arrays_of_numpy_are_sent_as_numbers() -> None:
+    server = Recorder(httpx.Response(200, json=CLASS))
+    sheet = {"size": np.float32(0.5), "weight": np.int64(7), "wing": np.array(["red", "blue"])}
+    metadata = {"count": np.int64(2**53 + 1), "mean": np.float64(0.1), "is": np.bool_(True)}
+
+    server.client.replace("a", "A", sheet, metadata)
+    assert server.body()["attributes"] == {"size": 0.5, "weight": 7, "wing": ["red", "blue"]}
+    assert server.body()["metadata"] == {"count": 9007199254740993, "mean": 0.1, "is": True}
+    assert server.asked[0].headers["Content-Type"] == "application/json"
+
+    server.client.replace("a", "A", np.array([1.5, 2], np.float32))
+    assert server.body()["attributes"] == [1.5, 2]
+
+
+def test_half_of_a_pair_of_surrogates_is_sent_as_it_is() -> None:
+    server = Recorder(httpx.Response(200, json=CLASS))
+    server.client.replace("a", "A\ud83d", [1], {"text": "\udc9b"})
+    assert (server.body()["name"], server.body()["metadata"]) == ("A\ud83d", {"text": "\udc9b"})
+
+
+@pytest.mark.parametrize(
+    ("sheet", "metadata", "complaint"),
+    [
+        ({"size": float("nan")}, None, "Out of range float"),
+        ({"size": np.float32("inf")}, None, "Out of range float"),
+        ({"size": object()}, None, "object"),
+        (["red"], None, "'red'"),
+        (7, None, "int"),
+        ([1], {"when": datetime(2026, 1, 1, tzinfo=UTC)}, "datetime"),
+        ([1], {(1, 2): 3}, "keys must be"),
+    ],
+)
+def test_what_json_can_not_hold_is_told_in_words_and_not_sent(
+    sheet: Any, metadata: Any, complaint: str
+) -> None:
+    server = Recorder(httpx.Response(200, json=CLASS))
+    bad = umzero.NewClass("Bad one", sheet, metadata=metadata)
+
+    with pytest.raises(umzero.RequestFailed, match="'Bad one' can't be sent as JSON") as caught:
+        server.client.register("Bad one", sheet, metadata=metadata)
+    assert complaint in caught.value.detail
+    assert (caught.value.status, caught.value.code) == (0, "unsendable")
+    assert not caught.value.unavailable
+    with pytest.raises(umzero.RequestFailed) as caught:
+        server.client.register_many([umzero.NewClass("Good", [1]), bad])
+    assert caught.value.index == 1
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
