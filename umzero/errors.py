@@ -1,5 +1,7 @@
 """What goes wrong at a client: light, for the command line imports it before anything else."""
 
+from typing import Self
+
 UNREACHABLE, UNREADABLE, UNSENDABLE = "unreachable", "unreadable_file", "unsendable"
 _NOT_THERE = (502, 503, 504)
 
@@ -17,6 +19,10 @@ class RequestFailed(Exception):  # noqa: N818 - it says what happened
     def __init__(self, status: int, code: str, detail: str, index: int | None = None) -> None:
         super().__init__(f"{detail} ({status} {code})" if status else detail)
         self.status, self.code, self.detail, self.index = status, code, detail, index
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, str, str, int | None]]:
+        """For pickle, which would make it of its message alone."""
+        return type(self), (self.status, self.code, self.detail, self.index)
 
     @property
     def unavailable(self) -> bool:

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+import copy
 import inspect
 import io
 import json
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -262,6 +264,13 @@ def test_a_batch_that_is_refused_says_which_class_is_meant() -> None:
     with pytest.raises(umzero.RequestFailed) as caught:
         server.client.register_many([umzero.NewClass("A")])
     assert caught.value.index == 3
+
+
+def test_an_error_goes_from_one_process_to_another_as_it_is() -> None:
+    failed = umzero.RequestFailed(409, "name_taken", "taken", 3)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(copy.copy, failed).result()
+    assert (type(found), vars(found), str(found)) == (type(failed), vars(failed), str(failed))
 
 
 def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
