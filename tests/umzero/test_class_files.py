@@ -2,11 +2,13 @@
 
 import io
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from umzero.calls import NewClass
 from umzero.class_files import csv_lines, ndjson, parquet
 from umzero.class_files.formats import READERS, WRITERS, format_of
 from umzero.class_files.rows import BadLine, Row, space_of
@@ -83,14 +85,66 @@ def test_parquet_says_what_to_install_where_it_can_not_be_had(
         parquet.Writer(io.BytesIO(), SPACE)
 
 
-def test_an_empty_parquet_cell_is_left_out() -> None:
+def of_parquet(columns: dict[str, Any]) -> list[Row | BadLine]:
     import pyarrow
     from pyarrow import parquet as files
 
-    table = pyarrow.table({"name": ["A", None], "weight": [None, 1.0], "size": ["small", "large"]})
     file = io.BytesIO()
-    files.write_table(table, file)
-    first, second = parquet.read(file, SPACE)
+    files.write_table(pyarrow.table(columns), file)
+    return list(parquet.read(file, SPACE))
+
+
+def test_texts_of_parquet_may_be_bytes_and_ids_whole_numbers() -> None:
+    columns = {
+        "class_id": [101.0, None, None],
+        "name": ["\u20ac".encode(), b"", b"\xff"],
+        "size": [b"small|large", b"small", b"small"],
+        "weight": [b"1.5", None, None],
+        "metadata": [b'{"a": 1}', None, None],
+    }
+    row, *bad = of_parquet(columns)
+    expected = NewClass("\u20ac", {"size": ["small", "large"], "weight": 1.5}, "101", {"a": 1})
+    assert row == Row(1, expected)
+    assert bad[0] == BadLine(2, "the name is empty; expected 1 to 200 characters")
+    assert isinstance(bad[1], BadLine)
+    assert bad[1].detail == "'name' is b'\\xff'; expected text in UTF-8"
+    (bad_id,) = of_parquet({"name": ["A"], "class_id": [7.5]})
+    assert bad_id == BadLine(1, "'class_id' is 7.5; expected a text or a whole number")
+    (whole,) = of_parquet({"name": [12], "class_id": [2**60], "weight": [1]})
+    assert whole == Row(1, NewClass("12", {"weight": 1.0}, str(2**60)))
+
+
+def test_lists_and_objects_of_parquet_are_taken_as_they_are() -> None:
+    first, second, third = of_parquet(
+        {
+            "name": ["A", "B", "C"],
+            "size": [["small", "a|b"], [b"large", None], None],
+            "metadata": [{"by": ["x", None], "n": 1}, {"by": None, "n": None}, None],
+        }
+    )
+    assert first == Row(
+        1, NewClass("A", {"size": ["small", "a|b"]}, None, {"by": ["x", None], "n": 1})
+    )
+    assert second == Row(2, NewClass("B", {"size": ["large"]}, None, {"by": None, "n": None}))
+    assert third == Row(3, NewClass("C", {}))
+
+
+def test_metadata_of_parquet_that_json_can_not_hold_is_a_bad_line() -> None:
+    (bad,) = of_parquet({"name": ["A"], "metadata": [{"when": datetime(2026, 1, 1)}]})
+    assert isinstance(bad, BadLine)
+    assert bad.detail == "metadata is no JSON: Object of type datetime is not JSON serializable"
+
+
+def test_metadata_that_is_nested_without_end_is_a_bad_line() -> None:
+    (bad,) = csv("name,metadata\nA," + "[" * 100_000)
+    assert isinstance(bad, BadLine)
+    assert bad.detail.startswith("metadata is no JSON: ")
+
+
+def test_an_empty_parquet_cell_is_left_out() -> None:
+    first, second = of_parquet(
+        {"name": ["A", None], "weight": [None, 1.0], "size": ["small", "large"]}
+    )
     assert isinstance(first, Row)
     assert first.new.attributes == {"size": ["small"]}
     assert second == BadLine(2, "the name is empty; expected 1 to 200 characters")

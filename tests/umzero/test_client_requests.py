@@ -96,7 +96,7 @@ def test_a_class_is_sent_with_what_was_given_alone(tmp_path: Path) -> None:
 
 def test_numbers_and_arrays_of_numpy_are_sent_as_numbers() -> None:
     server = Recorder(httpx.Response(200, json=CLASS))
-    sheet = {"size": np.float32(0.5), "weight": np.int64(7), "wing": np.array(["red", "blue"])}
+    sheet: Any = {"size": np.float32(0.5), "weight": np.int64(7), "wing": np.array(["red", "blue"])}
     metadata = {"count": np.int64(2**53 + 1), "mean": np.float64(0.1), "is": np.bool_(True)}
 
     server.client.replace("a", "A", sheet, metadata)
@@ -104,7 +104,7 @@ def test_numbers_and_arrays_of_numpy_are_sent_as_numbers() -> None:
     assert server.body()["metadata"] == {"count": 9007199254740993, "mean": 0.1, "is": True}
     assert server.asked[0].headers["Content-Type"] == "application/json"
 
-    server.client.replace("a", "A", np.array([1.5, 2], np.float32))
+    server.client.replace("a", "A", list(np.array([1.5, 2], np.float32)))
     assert server.body()["attributes"] == [1.5, 2]
 
 

@@ -70,24 +70,28 @@ class Columns:
 
     def row(self, line: int, cells: Mapping[str, Any]) -> Row | BadLine:
         """The class of one line; empty text and None are cells that were left out."""
-        given = {name: value for name, value in cells.items() if not _is_empty(value)}
-        if "name" not in given:
-            return BadLine(line, "the name is empty; expected 1 to 200 characters")
         try:
+            decoded = {name: _decoded(name, value) for name, value in cells.items()}
+            given = {name: value for name, value in decoded.items() if not _is_empty(value)}
+            if "name" not in given:
+                return BadLine(line, "the name is empty; expected 1 to 200 characters")
+            class_id = _text("class_id", given["class_id"]) if "class_id" in given else None
+            name = _text("name", given["name"])
             metadata = _metadata(given.get("metadata"))
             sheet = {
-                name: self._value(name, value)
-                for name, value in given.items()
-                if name not in OWN_COLUMNS
+                column: self._value(column, value)
+                for column, value in given.items()
+                if column not in OWN_COLUMNS
             }
         except ValueError as error:
             return BadLine(line, str(error))
-        class_id = str(given["class_id"]) if "class_id" in given else None
-        return Row(line, NewClass(str(given["name"]), sheet, class_id, metadata))
+        return Row(line, NewClass(name, sheet, class_id, metadata))
 
     def _value(self, name: str, value: Any) -> float | list[str]:
         """Raises: ValueError, in words."""
         position = self._space.index.get(name)
+        if position is None and isinstance(value, list):
+            return [str(choice) for choice in value if choice is not None]
         if position is None:
             choices = [part.strip() for part in str(value).split(BETWEEN_CHOICES)]
             return [choice for choice in choices if choice]
@@ -101,19 +105,41 @@ class Columns:
             ) from None
 
 
+def _decoded(name: str, value: Any) -> Any:
+    """Texts of Parquet may be bytes. Raises: ValueError, in words."""
+    if isinstance(value, list):
+        return [_decoded(name, part) for part in value]
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{name!r} is {value[:100]!r}; expected text in UTF-8") from None
+
+
+def _text(name: str, value: Any) -> str:
+    """Whole numbers are floats in a table that lacks some. Raises: ValueError, in words."""
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError(f"{name!r} is {value}; expected a text or a whole number")
+        value = int(value)
+    return str(value)
+
+
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _metadata(text: Any) -> dict[str, Any] | None:
-    if text is None:
+def _metadata(value: Any) -> dict[str, Any] | None:
+    """JSON as text, or an object of Parquet. Raises: ValueError, in words."""
+    if value is None:
         return None
     try:
-        found = json.loads(text)
-    except (ValueError, TypeError) as error:
+        found = json.loads(json.dumps(value) if isinstance(value, dict) else value)
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"metadata is no JSON: {error}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"metadata is {str(text)[:100]!r}; expected a JSON object")  # noqa: TRY004
+        raise ValueError(f"metadata is {str(value)[:100]!r}; expected a JSON object")  # noqa: TRY004
     return found
 
 
