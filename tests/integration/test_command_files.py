@@ -3,7 +3,9 @@
 import base64
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -76,6 +78,21 @@ def test_a_pipe_carries_classes_from_one_command_to_the_next(
     remove_all(http)
     done = umzero("classes", "import", "-", "--format", kind, told=written.stdout)
     assert done.returncode == 0, done.stderr
+    assert registered(http) == stored
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_a_pipe_with_a_name_is_read_as_a_file_is(
+    http: httpx.Client, umzero: Run, stored: dict[str, Any], kind: str, tmp_path: Path
+) -> None:
+    umzero("classes", "export", "kept", "--format", kind)
+    remove_all(http)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_bytes, (tmp_path / "kept").read_bytes())
+        done = umzero("classes", "import", "pipe", "--format", kind)
+    assert done.stdout == "3 registered, 0 replaced, 0 skipped, 0 failed\n", done.stderr
     assert registered(http) == stored
 
 

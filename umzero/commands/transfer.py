@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
@@ -142,15 +142,16 @@ def _fetched(client: "Client", wanted: list["RegisteredClass"]) -> Iterator["Ful
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file that can be read twice."""
-    if str(path) != "-":
-        with path.open("rb") as file:
+    """A file that can be read twice; pipes are copied, and stdin, which may be past its start."""
+    is_stdin = str(path) == "-"
+    with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
+        if file.seekable() and not is_stdin:
             yield file
-        return
-    with tempfile.TemporaryFile() as kept:
-        shutil.copyfileobj(sys.stdin.buffer, kept)
-        kept.seek(0)
-        yield kept
+            return
+        with tempfile.TemporaryFile() as kept:
+            shutil.copyfileobj(file, kept)
+            kept.seek(0)
+            yield kept
 
 
 @contextmanager
