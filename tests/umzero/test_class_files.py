@@ -75,6 +75,24 @@ def test_a_short_line_leaves_the_rest_out_and_blank_ones_are_passed_over() -> No
     assert [(row.line, type(row)) for row in rows] == [(3, Row), (4, BadLine), (7, Row)]
 
 
+def test_empty_cells_beyond_the_header_and_columns_without_a_name_mean_nothing() -> None:
+    rows = csv(",name,size,,\n0,A,small,seen,\n1,B,large,,,, \n2,C,small,,,x\n")
+    assert rows == [
+        Row(2, NewClass("A", {"size": ["small"]})),
+        Row(3, NewClass("B", {"size": ["large"]})),
+        BadLine(4, "has 6 cells; the first line has 5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken", ['"B, "" 1,small\nC,large\n', '"B\n",small,"x\ny\n', '"B"x,small\n']
+)
+def test_what_is_no_csv_is_told_with_the_line_where_its_record_begins(broken: str) -> None:
+    many = "".join(f"D{number},large\n" for number in range(9))
+    with pytest.raises(InputRefused, match="line 4 is no CSV: "):
+        csv('name,size\n"A\n1",small\n' + broken + many)
+
+
 def test_parquet_says_what_to_install_where_it_can_not_be_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from model.sheets import AttributeSpace
@@ -14,38 +15,45 @@ if TYPE_CHECKING:
 
 
 def read(file: BinaryIO, space: AttributeSpace) -> Rows:
-    """Raises: InputRefused: no UTF-8, no header, or one with columns that mean nothing."""
+    """Raises: InputRefused: no UTF-8, no CSV, no header, or one with columns that mean nothing."""
     text = io.TextIOWrapper(file, "utf-8-sig", newline="")
-    reader = csv.reader(text, strict=True)
     try:
-        yield from _rows(reader, space)
-    except UnicodeDecodeError as error:
-        raise InputRefused(
-            f"after line {reader.line_num} the file is no text in UTF-8; save it as CSV UTF-8"
-        ) from error
-    except csv.Error as error:
-        raise InputRefused(f"line {reader.line_num} is no CSV: {error}") from error
+        yield from _rows(csv.reader(text, strict=True), space)
     finally:
         text.detach()  # the file stays open
 
 
 def _rows(reader: "Reader", space: AttributeSpace) -> Rows:
     columns: Columns | None = None
-    line = 1  # where the next record begins: a quoted cell may hold line breaks
-    for record in reader:
-        begins, line = line, reader.line_num + 1
+    for line, record in _records(reader):
         if not record:
             continue
         if columns is None:
             columns = Columns([name.strip() for name in record], space)
-        elif len(record) > len(columns.names):
-            yield BadLine(
-                begins, f"has {len(record)} cells; the first line has {len(columns.names)}"
-            )
+        elif any(cell.strip() for cell in record[len(columns.names) :]):
+            yield BadLine(line, f"has {len(record)} cells; the first line has {len(columns.names)}")
         elif any(record):
-            yield columns.row(begins, dict(zip(columns.names, record, strict=False)))
+            yield columns.row(line, dict(zip(columns.names, record, strict=False)))
     if columns is None:
         raise InputRefused("the file is empty; expected a line with the names of the columns")
+
+
+def _records(reader: "Reader") -> Iterator[tuple[int, list[str]]]:
+    """Each with the line where it begins: a quoted cell may hold line breaks."""
+    line = 1
+    try:
+        for record in reader:
+            yield line, record
+            line = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        raise InputRefused(
+            f"after line {reader.line_num} the file is no text in UTF-8; save it as CSV UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise InputRefused(
+            f"line {line} is no CSV: {error}. A cell that begins with a quote ends with one, "
+            "and quotes in it are doubled"
+        ) from error
 
 
 class Writer:

@@ -41,7 +41,7 @@ class Columns:
     """What the columns of a table mean.
 
     Args:
-        names: the header.
+        names: the header; what has no name is passed over.
 
     Raises:
         InputRefused: a column is missing, there twice, or neither an attribute nor a group.
@@ -56,10 +56,11 @@ class Columns:
                 f"no column is called 'name'; the first line is {shown}. Expected 'name', "
                 "'class_id' if you like, and a column for each attribute, separated by commas"
             )
-        if doubled := next((n for n in self.names if self.names.count(n) > 1), None):
+        named = [name for name in self.names if name]
+        if doubled := next((name for name in named if named.count(name) > 1), None):
             raise InputRefused(f"two columns are called {doubled!r}; expected one")
         known = {*OWN_COLUMNS, *space.index, *space.members}
-        if unknown := [name for name in self.names if name not in known]:
+        if unknown := [name for name in named if name not in known]:
             close = difflib.get_close_matches(unknown[0], known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             more = f" ({len(unknown) - 1} more columns are unknown)" if len(unknown) > 1 else ""
@@ -71,7 +72,7 @@ class Columns:
     def row(self, line: int, cells: Mapping[str, Any]) -> Row | BadLine:
         """The class of one line; empty text and None are cells that were left out."""
         try:
-            decoded = {name: _decoded(name, value) for name, value in cells.items()}
+            decoded = {name: _decoded(name, value) for name, value in cells.items() if name}
             given = {name: value for name, value in decoded.items() if not _is_empty(value)}
             if "name" not in given:
                 return BadLine(line, "the name is empty; expected 1 to 200 characters")
