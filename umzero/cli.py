@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -70,6 +71,7 @@ GROUPS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of ours is one red line and an exit code."""
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold what the terminal's encoding can't.
@@ -88,6 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     raise SystemExit(code)
+
+
+def _replace_closed_streams() -> None:
+    """Of `umzero ... >&-` Python has None, and the next file that is opened gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, stream)
 
 
 def _run(given: list[str]) -> int:

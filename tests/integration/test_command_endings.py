@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -153,6 +154,33 @@ def test_nobody_who_reads_is_no_mistake(
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("photo")
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--help",), 0, ""),
+        (("classes", "list"), 0, ""),
+        (("classes", "export", "-", "--all"), 0, "written: to stdout, classes: 4\n"),
+        (("classify", "jay.png", "jay.png"), 0, ""),
+        (("classes", "import", "-"), 1, "error: the file is empty; expected a line with"),
+    ],
+)
+def test_a_closed_stream_is_an_empty_one(
+    environment: dict[str, str], tmp_path: Path, words: tuple[str, ...], code: int, told: str
+) -> None:
+    command = shlex.join([sys.executable, "-m", "umzero.cli", *words])
+
+    def run(closed: str) -> CompletedProcess[bytes]:
+        shell = ["sh", "-c", f"{command} {closed}"]
+        return subprocess.run(
+            shell, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, check=False
+        )
+
+    done = run("<&- >&-")
+    assert done.stderr.decode()[: len(told) or None] == told
+    assert done.returncode == run("<&- >&- 2>&-").returncode == code
 
 
 @pytest.mark.usefixtures("photo")
