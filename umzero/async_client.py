@@ -23,6 +23,7 @@ from umzero.results import (
     Neighbour,
     RegisteredClass,
 )
+from umzero.revisions import LastWrite
 
 Result = TypeVar("Result")
 
@@ -43,6 +44,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._retries = retries
+        self._last_write = LastWrite()
         self._http = httpx.AsyncClient(
             base_url=url,
             timeout=timeout_s,
@@ -52,7 +54,8 @@ class AsyncClient:
 
     async def classify(self, image: Photograph, top_k: int = 5, **question: Any) -> Classification:
         """See `Client.classify`."""
-        return await self._send(await asyncio.to_thread(calls.classify, image, top_k, **question))
+        with self._last_write.known(question) as asked:
+            return await self._send(await asyncio.to_thread(calls.classify, image, top_k, **asked))
 
     async def classify_each(
         self,
@@ -146,11 +149,15 @@ class AsyncClient:
     ) -> RegisteredClass:
         """See `Client.register`."""
         new = NewClass(name, attributes, class_id, metadata, like, examples)
-        return await self._send(await asyncio.to_thread(calls.register, new))
+        made = await self._send(await asyncio.to_thread(calls.register, new))
+        self._last_write.note(made.revision)
+        return made
 
     async def register_many(self, classes: Sequence[NewClass]) -> list[RegisteredClass]:
         """See `Client.register_many`."""
-        return await self._send(await asyncio.to_thread(calls.register_many, classes))
+        made = await self._send(await asyncio.to_thread(calls.register_many, classes))
+        self._last_write.note(*(item.revision for item in made))
+        return made
 
     async def replace(
         self,
@@ -164,11 +171,15 @@ class AsyncClient:
     ) -> RegisteredClass:
         """See `Client.replace`."""
         new = NewClass(name, attributes, None, metadata, like, examples)
-        return await self._send(await asyncio.to_thread(calls.replace, class_id, new))
+        made = await self._send(await asyncio.to_thread(calls.replace, class_id, new))
+        self._last_write.note(made.revision)
+        return made
 
     async def remove(self, class_id: str) -> int:
         """See `Client.remove`."""
-        return await self._send(calls.remove(class_id))
+        revision = await self._send(calls.remove(class_id))
+        self._last_write.note(revision)
+        return revision
 
     async def get(self, class_id: str) -> FullClass:
         """See `Client.get`."""

@@ -24,6 +24,7 @@ from umzero.results import (
     Neighbour,
     RegisteredClass,
 )
+from umzero.revisions import LastWrite
 
 Result = TypeVar("Result")
 
@@ -35,8 +36,9 @@ class Client:
             client.register("Pileated Woodpecker", {"has_bill_shape": "dagger"})
             print(client.classify("photo.jpg").best.name)
 
-    A server that is busy (503) is asked again, when its `Retry-After` says. Every method raises
-    RequestFailed; a photograph that is a path and can't be read raises OSError.
+    A server that is busy (503) is asked again, when its `Retry-After` says. What a client wrote, it
+    classifies by at once, whichever of several replicas answers. Every method raises RequestFailed;
+    a photograph that is a path and can't be read raises OSError.
 
     Args:
         url: of the server.
@@ -56,6 +58,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._retries = retries
+        self._last_write = LastWrite()
         self._http = httpx.Client(
             base_url=url,
             timeout=timeout_s,
@@ -68,9 +71,11 @@ class Client:
 
         Args:
             question: `classes`, `scope`, `gamma`, `box`, `look`, `known_threshold`,
-                `min_revision`, as in HTTP.
+                `min_revision`, as in HTTP; the last is that of this client's last write, unless
+                given.
         """
-        return self._send(calls.classify(image, top_k, **question))
+        with self._last_write.known(question) as asked:
+            return self._send(calls.classify(image, top_k, **asked))
 
     def classify_each(
         self,
@@ -155,11 +160,15 @@ class Client:
     ) -> RegisteredClass:
         """Add a class; it can be recognised when this returns. See `NewClass`."""
         new = NewClass(name, attributes, class_id, metadata, like, examples)
-        return self._send(calls.register(new))
+        made = self._send(calls.register(new))
+        self._last_write.note(made.revision)
+        return made
 
     def register_many(self, classes: Sequence[NewClass]) -> list[RegisteredClass]:
         """Add all classes or, where one is refused, none: the error's `index` says which."""
-        return self._send(calls.register_many(classes))
+        made = self._send(calls.register_many(classes))
+        self._last_write.note(*(item.revision for item in made))
+        return made
 
     def replace(
         self,
@@ -173,11 +182,15 @@ class Client:
     ) -> RegisteredClass:
         """Put other attributes and another name in a class's place."""
         new = NewClass(name, attributes, None, metadata, like, examples)
-        return self._send(calls.replace(class_id, new))
+        made = self._send(calls.replace(class_id, new))
+        self._last_write.note(made.revision)
+        return made
 
     def remove(self, class_id: str) -> int:
         """Remove a class; returns the revision that lacks it."""
-        return self._send(calls.remove(class_id))
+        revision = self._send(calls.remove(class_id))
+        self._last_write.note(revision)
+        return revision
 
     def get(self, class_id: str) -> FullClass:
         """One class, with its sheet and metadata."""

@@ -68,6 +68,70 @@ def test_a_class_is_registered_recognised_replaced_and_removed(
     assert client.classify(image, min_revision=revision).best.class_id != "of-a-client"
 
 
+def test_a_client_classifies_by_what_it_wrote_whichever_replica_answers(
+    start: Callable[..., Server], picture: Picture
+) -> None:
+    writes, reads = (start(refresh_s="3600") for _ in range(2))
+    image = picture(SHEET)
+
+    class Turned(httpx.HTTPTransport):
+        """Questions go to the replica that didn't write."""
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            return super().handle_request(_turned(request, reads))
+
+    class TurnedToo(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return await super().handle_async_request(_turned(request, reads))
+
+    async def in_a_loop() -> None:
+        async with umzero.AsyncClient(writes.url, transport=TurnedToo()) as client:
+            await client.register("Of a loop", SHEET, class_id="x")
+            assert (await client.classify(image)).best.name == "Of a loop"
+            await client.replace("x", "Renamed", SHEET)
+            assert (await client.classify(image)).best.name == "Renamed"
+            await client.remove("x")
+            assert (await client.classify(image)).best.seen
+            await client.register_many([umzero.NewClass("Many", SHEET)])
+            assert (await client.classify(image)).best.name == "Many"
+
+    with umzero.Client(writes.url, transport=Turned()) as client:
+        client.register("Mine", SHEET, class_id="x")
+        assert client.classify(image, min_revision=0).best.seen
+        assert client.classify(image).best.name == "Mine"
+        client.replace("x", "Renamed", SHEET)
+        assert client.classify_many([image])[0].best.name == "Renamed"
+        client.remove("x")
+        assert client.classify(image).best.seen
+        client.register_many([umzero.NewClass("Many", SHEET, class_id="many")])
+        assert client.classify(image).best.name == "Many"
+        client.remove("many")
+    asyncio.run(in_a_loop())
+
+
+def _turned(request: httpx.Request, reads: Server) -> httpx.Request:
+    if request.url.path == "/classify":
+        host, port = reads.address
+        request.url = request.url.copy_with(host=host, port=port)
+    return request
+
+
+def test_a_revision_that_a_database_lost_is_asked_for_once(
+    start: Callable[..., Server], tmp_path: Path, picture: Picture
+) -> None:
+    server = start()
+    with umzero.Client(server.url, retries=1) as client:
+        client.register("Lost", SHEET)
+        server.kill()
+        start(state_dir=str(tmp_path / "another"), port=str(server.address[1]))
+
+        with pytest.raises(umzero.RequestFailed) as caught:
+            client.classify(picture("Jay"))
+
+        assert caught.value.code == "revision_unavailable"
+        assert client.classify(picture("Jay")).best.name == "Jay"
+
+
 def test_a_class_may_be_like_another_one_and_have_photographs(
     client: umzero.Client, picture: Picture, tmp_path: Path
 ) -> None:
