@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.playground import Playground
 from tests.integration.conftest import Server
@@ -158,3 +158,43 @@ def test_what_others_register_appears_by_itself(
 
     expect(playground.best).to_contain_text("Theirs")
     expect(playground.page.locator("#classes li").filter(has_text="Theirs")).to_be_visible()
+
+
+def test_what_was_made_or_deleted_here_is_seen_whichever_replica_answers(
+    start: Callable[..., Server],
+    visit: Callable[[Server], Playground],
+    picture: Callable[..., bytes],
+) -> None:
+    writes, reads = (start(refresh_s="3600") for _ in range(2))
+    playground = visit(writes)
+    page, lists = playground.page, []
+
+    def to_reads(route: Route) -> None:
+        route.continue_(url=route.request.url.replace(writes.url, reads.url))
+
+    def in_turn(route: Route) -> None:
+        lists.append(route)
+        if len(lists) % 2:
+            to_reads(route)
+        else:
+            route.continue_()
+
+    page.route("**/metrics", to_reads)
+    page.route("**/classify?*", to_reads)
+    page.route("**/preview?*", to_reads)
+    page.route("**/classes?limit=*", in_turn)
+    playground.look_at(picture(SHEET))
+    playground.tab("Make a class")
+    playground.name_class("Bluebird")
+    playground.set_value("Crown", "blue", 100)
+    playground.set_value("Breast", "blue", 100)
+    playground.save()
+
+    expect(playground.best).to_contain_text("Bluebird")
+    expect(playground.best).to_contain_text("unseen")
+    assert "Bluebird" in playground.classes()
+    playground.tab("Classes")
+    page.get_by_role("button", name="Delete Bluebird").click()
+    expect(playground.notice("“Bluebird” is deleted")).to_be_visible()
+    expect(page.locator("#ranks")).not_to_contain_text("Bluebird")
+    assert "Bluebird" not in playground.classes()

@@ -63,7 +63,10 @@ export async function call(path, options = {}) {
     } else {
       const body = (await response.json().catch(() => null)) ?? {}; // a proxy's page, say
       const wait = waitOf(response, body);
-      if (!patient || !wait || ++busy === BUSY_TRIES) throw problem(response.status, body);
+      if (!patient || !wait || ++busy === BUSY_TRIES) {
+        if (body.code === "revision_unavailable") lastWrite = null; // a database came back with less
+        throw problem(response.status, body);
+      }
       await pause(wait * 1000, request.signal);
     }
   }
@@ -75,11 +78,28 @@ function waitOf(response, { code }) {
   return response.status === 503 ? Number(response.headers.get("Retry-After")) : 0;
 }
 
+// The revision of this page's last write, of which whichever replica is asked has to know.
+export let lastWrite = null;
+
+async function written(asked) {
+  const answer = await asked;
+  lastWrite = Math.max(lastWrite, answer.revision);
+  return answer;
+}
+
 // A new class. The key is this request's own: sent again it makes no second class.
 export function register(content) {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": newKey() };
   const body = JSON.stringify(content);
-  return call("classes", { method: "POST", headers, body, patient: true });
+  return written(call("classes", { method: "POST", headers, body, patient: true }));
+}
+
+export function remove(classId) {
+  return written(call(pathOf(classId), { method: "DELETE" }));
+}
+
+export function pathOf(classId) {
+  return `classes/${encodeURIComponent(classId)}`;
 }
 
 // 128 random bits; crypto.randomUUID is for pages of https or of this machine alone.
@@ -98,7 +118,7 @@ export function boxQuery(box) {
   return box ? [box.x, box.y, box.w, box.h].join(",") : null;
 }
 
-function pause(milliseconds, signal) {
+export function pause(milliseconds, signal) {
   return until(signal, (done) => setTimeout(done, milliseconds));
 }
 

@@ -1,6 +1,6 @@
 // The list of classes: searched, removed, and brought back.
 
-import { call, register } from "./api.js";
+import { call, lastWrite, pathOf, pause, register, remove } from "./api.js";
 import { byId, icon, later, make } from "./dom.js";
 import { notice } from "./notices.js";
 import { takeSheet } from "./starts.js";
@@ -10,6 +10,9 @@ import { counted, searchOf } from "./words.js";
 
 const PAGE = 1000;
 const SHOWN = 200;
+// For a replica that has yet to hear of this page's last write.
+const TRIES = 10;
+const BETWEEN_MS = 200;
 
 let known = null; // the revision of the list
 let refreshing = null;
@@ -36,20 +39,29 @@ function tellProblem(error) {
 }
 
 export async function loadClasses() {
-  const found = [];
-  let after = null;
-  let revision = null; // of the first page: what changes while the others come will be seen
-  do {
-    const page = await call("classes", { query: { limit: PAGE, after }, patient: true });
-    found.push(...page.classes);
-    revision ??= page.revision;
-    after = page.next;
-  } while (after !== null);
+  let { found, revision } = await allClasses();
+  for (let tries = 1; revision < lastWrite && tries < TRIES; tries += 1) {
+    await pause(BETWEEN_MS);
+    ({ found, revision } = await allClasses());
+  }
   const told = (items) => JSON.stringify(items.map((item) => [item.class_id, item.revision]));
   const isNew = told(found) !== told(state.classes);
   state.classes = found;
   known = revision;
   if (isNew) emit("classes");
+}
+
+async function allClasses() {
+  const found = [];
+  let after = null;
+  let revision = Infinity; // the oldest of the pages: what changes while they come will be seen
+  do {
+    const page = await call("classes", { query: { limit: PAGE, after }, patient: true });
+    found.push(...page.classes);
+    revision = Math.min(revision, page.revision);
+    after = page.next;
+  } while (after !== null);
+  return { found, revision };
 }
 
 function paint() {
@@ -82,14 +94,14 @@ function row(item) {
   });
   const buttons = [start];
   if (item.origin === "registered") {
-    const remove = make(
+    const bin = make(
       "button",
       { type: "button", class: "icon-button", title: "Delete it" },
       icon("remove"),
     );
-    remove.setAttribute("aria-label", `Delete ${item.name}`);
-    remove.addEventListener("click", () => removeClass(item, remove));
-    buttons.push(remove);
+    bin.setAttribute("aria-label", `Delete ${item.name}`);
+    bin.addEventListener("click", () => removeClass(item, bin));
+    buttons.push(bin);
   }
   return make(
     "li",
@@ -112,11 +124,10 @@ function row(item) {
 }
 
 async function removeClass(item, button) {
-  const path = `classes/${encodeURIComponent(item.class_id)}`;
   button.disabled = true;
   try {
-    const { name, attributes, metadata, examples = 0 } = await call(path);
-    await call(path, { method: "DELETE" });
+    const { name, attributes, metadata, examples = 0 } = await call(pathOf(item.class_id));
+    await remove(item.class_id);
     await loadClasses();
     byId("class-search").focus();
     const content = { class_id: item.class_id, name, attributes, metadata };

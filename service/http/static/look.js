@@ -1,6 +1,6 @@
 // Asks the service what the open photograph shows, and how a draft would change that.
 
-import { boxQuery, call, isAbort, sendImage } from "./api.js";
+import { boxQuery, call, isAbort, lastWrite, sendImage } from "./api.js";
 import { byId, later } from "./dom.js";
 import { draft } from "./draft.js";
 import { emit, on, state } from "./state.js";
@@ -19,7 +19,8 @@ export function startLook() {
 }
 
 function question() {
-  return { top_k: MOST, scope: byId("scope").value, box: boxQuery(state.box) };
+  const box = boxQuery(state.box);
+  return { top_k: MOST, scope: byId("scope").value, box, min_revision: lastWrite };
 }
 
 async function classify() {

@@ -1,6 +1,6 @@
 // Making a class: its outlook while it is a draft, saving it, and taking that back.
 
-import { call, register } from "./api.js";
+import { register, remove } from "./api.js";
 import { byId, tell } from "./dom.js";
 import {
   canRedo, canUndo, draft, redo, rename, restart, setAll, setPhotographed, taken, undo,
@@ -103,7 +103,7 @@ async function save() {
 }
 
 async function unsave(id, before) {
-  await call(`classes/${encodeURIComponent(id)}`, { method: "DELETE" });
+  await remove(id);
   choose("make");
   setAll(before.values, before.name);
   setPhotographed(before.image !== null && before.image === state.image);

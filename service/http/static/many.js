@@ -1,6 +1,6 @@
 // Many photographs at once: progress, a table, and the table as CSV.
 
-import { isAbort, sendImage } from "./api.js";
+import { isAbort, lastWrite, sendImage } from "./api.js";
 import { written } from "./csv.js";
 import { byId, download, make, show } from "./dom.js";
 import { choose } from "./tabs.js";
@@ -64,7 +64,7 @@ function begun(file, index) {
 
 async function classify(item, signal) {
   try {
-    const query = { top_k: BEST };
+    const query = { top_k: BEST, min_revision: lastWrite };
     item.answer = await sendImage("classify", item.file, { query, signal });
   } catch (error) {
     if (isAbort(error)) return;

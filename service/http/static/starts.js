@@ -1,6 +1,6 @@
 // Where a sheet can start from: the open photograph, the average, another class, a CSV line.
 
-import { boxQuery, call, sendImage } from "./api.js";
+import { boxQuery, call, pathOf, sendImage } from "./api.js";
 import { byId, make, tell } from "./dom.js";
 import { sheetOf } from "./csv.js";
 import { draft, setAll } from "./draft.js";
@@ -55,8 +55,7 @@ async function fromClass() {
 }
 
 export async function takeSheet(classId) {
-  const path = `classes/${encodeURIComponent(classId)}`;
-  const { attributes } = await call(path, { patient: true });
+  const { attributes } = await call(pathOf(classId), { patient: true });
   setAll(attributes);
 }
 
