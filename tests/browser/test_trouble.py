@@ -1,6 +1,7 @@
 """Bad files, a service that is busy, and one that goes away: told in words, and got over."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from tests.browser.playground import NEW, Playground, registered
 from tests.integration.conftest import Server
 
 Picture = Callable[..., bytes]
+UNREADABLE = "The file can't be read any more. Open it again."
 REFUSED = "ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|ERR_SOCKET_NOT_CONNECTED"
 
 
@@ -35,6 +37,47 @@ def test_a_truncated_picture_is_told(
     playground.choose(("half.jpg", image[: len(image) // 2]))
 
     expect(playground.page.locator("#image-problem")).to_contain_text("not complete: copy")
+
+
+def test_a_photograph_whose_file_is_gone_is_told_and_is_no_outage(
+    playground: Playground, picture: Picture, complaints: list[str], tmp_path: Path
+) -> None:
+    complaints.append("ERR_FILE_NOT_FOUND|ERR_UPLOAD_FILE_CHANGED")
+    page, file = playground.page, tmp_path / "a.png"
+    file.write_bytes(picture("Jay"))
+    page.set_input_files("#file", file)
+    expect(playground.best).to_contain_text("Jay")
+    file.unlink()
+
+    page.locator("#scope").select_option("seen")
+
+    expect(page.locator("#image-problem")).to_have_text(UNREADABLE)
+    expect(page.locator("#outage")).to_be_hidden()
+    playground.look_at(picture("Robin"))
+    expect(playground.best).to_contain_text("Robin")
+
+
+def test_of_many_files_those_that_are_gone_stop_no_others(
+    playground: Playground, picture: Picture, complaints: list[str], tmp_path: Path
+) -> None:
+    complaints.append("ERR_FILE_NOT_FOUND|ERR_UPLOAD_FILE_CHANGED")
+    page, files = playground.page, [tmp_path / f"{n}.png" for n in range(8)]
+    for file in files:
+        file.write_bytes(picture("Jay"))
+    playground.run(
+        """() => {
+            const [ask, gone] = [fetch, new Promise((done) => (globalThis.goOn = done))];
+            globalThis.fetch = (...given) => gone.then(() => ask(...given));
+        }"""
+    )
+    page.set_input_files("#file", files)
+    expect(page.locator("#many-rows tr")).to_have_count(8)
+    for file in files[3:6]:
+        file.unlink()
+    playground.run("goOn()")
+
+    expect(page.locator("#many-words")).to_have_text("8 of 8 photographs; 3 could not be read")
+    expect(page.locator("#many-rows tr").nth(4)).to_contain_text(UNREADABLE)
 
 
 def test_a_problem_of_a_server_in_between_is_told_too(

@@ -25,6 +25,8 @@ const ADVICE = {
 const UNREACHABLE =
   "The service does not answer, and nobody knows whether this was done. Look once it is back.";
 
+export const UNREADABLE = "The file can't be read any more. Open it again.";
+
 function problem(status, body) {
   const detail = body.detail || body.title || `the service answered ${status}`;
   return new Error(sentence(detail) + (ADVICE[body.code] ? ` ${ADVICE[body.code]}` : ""));
@@ -55,6 +57,7 @@ export async function call(path, options = {}) {
       return null;
     });
     if (response === null) {
+      await assertReadable(request.body);
       emit("outage");
       if (!patient) throw new Error(UNREACHABLE);
       await recovery(request.signal);
@@ -69,6 +72,17 @@ export async function call(path, options = {}) {
       }
       await pause(wait * 1000, request.signal);
     }
+  }
+}
+
+// A file that was deleted or changed since it was chosen fails like a service that is away.
+async function assertReadable(body) {
+  for (const part of body instanceof FormData ? body.values() : [body]) {
+    if (!(part instanceof Blob)) continue;
+    // The whole of it: of a file that is gone, Chromium's slices are empty and no error.
+    await part.arrayBuffer().catch(() => {
+      throw new Error(UNREADABLE);
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 // The open photograph, or what is in its box, as an example of the class that is made.
 
+import { UNREADABLE } from "./api.js";
 import { byId, jpegOf } from "./dom.js";
 import { state } from "./state.js";
 
@@ -19,9 +20,7 @@ function dataUrl(blob) {
   return new Promise((done, failed) => {
     const reader = new FileReader();
     reader.addEventListener("load", () => done(reader.result));
-    reader.addEventListener("error", () =>
-      failed(new Error("The photograph's file can't be read any more. Open it again.")),
-    );
+    reader.addEventListener("error", () => failed(new Error(UNREADABLE)));
     reader.readAsDataURL(blob);
   });
 }
