@@ -4,12 +4,14 @@ import json
 import re
 import socket
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from model.bundle import Bundle
 from service.http.lines import NDJSON
 from service.settings import Settings
 from tests.docker.conftest import Proxy, until
@@ -94,6 +96,29 @@ def test_a_body_that_even_the_proxy_refuses_is_a_problem_too(proxy: Proxy) -> No
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("count", [1, 1500])
+def test_as_many_candidates_as_the_line_holds_are_asked_for(
+    proxy: Proxy, bundle: Bundle, picture: Picture, count: int
+) -> None:
+    ids = ",".join([bundle.classes[0].class_id] + [str(uuid.UUID(int=n)) for n in range(count - 1)])
+
+    answer = proxy.client.post(f"/classify?classes={ids}", content=picture("Robin"))
+
+    # In either case the replica has read the line.
+    expected = (200, None) if count == 1 else (404, "unknown_class")
+    assert (answer.status_code, answer.json().get("code")) == expected
+
+
+def test_a_line_that_is_too_long_is_a_problem_too(proxy: Proxy) -> None:
+    longest = 2**16 - len("classes=")  # of the client's own
+    answer = proxy.client.post("/classify", params={"classes": "x" * longest})
+
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, problem["status"], problem["code"]) == (414, 414, "uri_too_long")
+    assert problem["type"] == "urn:umzero:problem:uri_too_long"
 
 
 def test_an_import_may_be_of_any_size_and_reaches_the_replica_as_it_comes(
