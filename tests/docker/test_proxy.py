@@ -155,8 +155,12 @@ def test_a_body_that_never_ends_is_answered_408_by_the_replica(proxy: Proxy) -> 
     assert '"code":"body_timeout"' in answer.replace('": "', '":"')
 
 
+LARGE = 2**25
+
+
 class Recorder(ThreadingHTTPServer):
-    """A replica that keeps what it was sent. It hangs up on a request to /lost, unanswered."""
+    """A replica that keeps what it was sent. It hangs up on a request to /lost, unanswered, and
+    answers `LARGE` zeros to a GET of /export or /large."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Recording)
@@ -182,7 +186,7 @@ class _Recording(BaseHTTPRequestHandler):
             return
         self.server.requests.append((self.command, self.path, self.headers["X-Request-ID"]))
         if self.path != "/lost":
-            self._answer(body)
+            self._answer(bytes(LARGE) if self.path in ("/export", "/large") else body)
 
     do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
 
@@ -226,6 +230,20 @@ def test_the_id_of_a_request_is_passed_on_where_it_is_fit_for_logs(
     assert len(made) == 4
     assert all(found and re.fullmatch("[0-9a-f]{32}", found) for found in made)
     until(lambda: logged_ids(recorded) == ids)  # nginx writes a line once it has answered
+
+
+def test_an_export_goes_as_fast_as_it_is_read_and_is_kept_in_no_file(recorded: Proxy) -> None:
+    def is_kept(path: str) -> bool:
+        kept = [line for line in recorded.lines() if "buffered to a temporary file" in line]
+        return any(f'"GET {path} ' in line for line in kept)
+
+    with recorded.client.stream("GET", "/export") as export:
+        # Nobody reads on, and of what comes later the proxy has made a file by now.
+        with recorded.client.stream("GET", "/large"):
+            until(lambda: is_kept("/large"))
+        assert sum(map(len, export.iter_raw())) == LARGE
+
+    assert not is_kept("/export")
 
 
 def logged_ids(proxy: Proxy) -> set[str]:
