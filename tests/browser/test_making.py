@@ -254,6 +254,35 @@ def test_steps_of_the_sheet_are_undone_and_redone(playground: Playground) -> Non
     expect(red).to_have_value("90")
 
 
+def test_undo_and_redo_of_a_sheet_keep_a_name_that_was_typed(playground: Playground) -> None:
+    page = playground.page
+    name = page.get_by_label("Name of the new class")
+    undo = page.get_by_role("button", name="Undo the last change")
+    redo = page.get_by_role("button", name="Redo")
+    playground.tab("Make a class")
+    playground.set_value("Crown", "red", 77)
+    name.fill("Typed")
+
+    undo.click()
+
+    expect(page.locator("#make-summary")).to_be_empty()
+    expect(name).to_have_value("Typed")
+    name.fill("Typed again")
+    redo.click()
+    expect(page.locator("#make-summary")).not_to_be_empty()
+    expect(name).to_have_value("Typed again")
+    # A line's name came with its sheet, and goes with it.
+    name.fill("")
+    page.get_by_text("a CSV line", exact=True).click()
+    page.get_by_label("A name and all numbers").fill("Finch" + ",9" * 9)
+    page.get_by_role("button", name="Read it").click()
+    expect(name).to_have_value("Finch")
+    undo.click()
+    expect(name).to_have_value("")
+    redo.click()
+    expect(name).to_have_value("Finch")
+
+
 def test_what_is_missing_or_taken_is_told_before_a_class_is_saved(
     playground: Playground, http: httpx.Client, complaints: list[str]
 ) -> None:

@@ -63,7 +63,7 @@ export function setValue(index, value) {
 
 // A whole sheet at once; values outside the scale are taken to its ends.
 export function setAll(values, name = null) {
-  remember();
+  remember(name !== null);
   lastIndex = null;
   draft.values = state.attributes.map(({ min, max }, i) => Math.min(Math.max(values[i], min), max));
   if (name !== null) draft.name = name;
@@ -94,18 +94,19 @@ export function taken() {
   return { name: draft.name, values: [...draft.values] };
 }
 
-function remember() {
-  past.push(taken());
+// The name is a part of a step only where that brought one: what was typed since stays.
+function remember(isNamed = false) {
+  past.push({ ...taken(), isNamed });
   if (past.length > MOST) past.shift();
   future = [];
 }
 
 function step(from, to) {
   if (!from.length) return;
-  to.push(taken());
-  const { values, name } = from.pop();
+  const { values, name, isNamed } = from.pop();
+  to.push({ ...taken(), isNamed });
   draft.values = values;
-  draft.name = name;
+  if (isNamed) draft.name = name;
   lastIndex = null;
   emit("draft");
 }
