@@ -143,6 +143,38 @@ def test_behind_a_proxy_that_keeps_the_metrics_the_page_goes_by_whether_it_is_re
     expect(page.locator("#classes li").filter(has_text="Theirs")).to_be_visible()
 
 
+def test_a_page_that_is_opened_while_the_service_starts_comes_to_show_its_classes(
+    playground: Playground, complaints: list[str]
+) -> None:
+    complaints.append("status of 503")
+    page, is_ready = playground.page, False
+    problem = {"status": 503, "code": "not_ready", "detail": "the service is starting; try again"}
+
+    def metrics(route: Route) -> None:
+        text = route.fetch().text()
+        assert "\numzero_ready 1.0\n" in text
+        ready = f"\numzero_ready {float(is_ready)}\n"
+        route.fulfill(body=text.replace("\numzero_ready 1.0\n", ready))
+
+    def classes(route: Route) -> None:
+        if is_ready:
+            route.continue_()
+        else:
+            route.fulfill(status=503, json=problem)
+
+    page.goto("about:blank")
+    page.route("**/metrics", metrics)
+    page.route("**/classes?*", classes)
+    page.goto(playground.url)
+    expect(playground.notice("The service is starting")).to_be_visible()
+    expect(page.locator("#status-words")).to_contain_text("not ready")
+    expect(page.locator("#class-count")).to_be_empty()
+
+    is_ready = True
+
+    expect(page.locator("#class-count")).to_have_text("4 classes")
+
+
 def test_a_class_whose_answer_got_lost_is_sent_again_and_made_once(
     playground: Playground, http: httpx.Client, complaints: list[str]
 ) -> None:

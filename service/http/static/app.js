@@ -4,7 +4,7 @@ import { call, collection } from "./api.js";
 import { startAppearance } from "./appearance.js";
 import { startBox } from "./box.js";
 import { startCamera } from "./camera.js";
-import { loadClasses, startClasses } from "./classes.js";
+import { refresh, startClasses } from "./classes.js";
 import { byId, tell } from "./dom.js";
 import { startExample } from "./example.js";
 import { startHeat } from "./heat.js";
@@ -48,7 +48,7 @@ startStatus();
 try {
   state.attributes = (await call("attributes", { patient: true })).attributes;
   emit("attributes");
-  await loadClasses();
+  refresh();
 } catch (error) {
   notice(error.message, { kind: "problem" });
 }

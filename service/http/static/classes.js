@@ -24,9 +24,11 @@ export function startClasses() {
   // Others may have made some. An older revision is that of a replica that has yet to hear of it.
   on("revision", (revision) => known !== null && revision > known && refresh());
   on("recovered", refresh);
+  // It was starting when the page was opened; the page itself begins with the attributes.
+  on("ready", () => known === null && state.attributes.length && refresh());
 }
 
-function refresh() {
+export function refresh() {
   refreshing ??= loadClasses()
     .catch(tellProblem)
     .finally(() => {

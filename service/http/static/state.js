@@ -12,7 +12,7 @@ export const state = {
 const bus = new EventTarget();
 
 // image, box, scope, ranking, preview, chosen, attributes, classes, draft, tab; and of the service:
-// outage, recovered, revision
+// outage, recovered, ready, revision
 export function on(names, listen) {
   for (const name of names.split(" ")) {
     bus.addEventListener(name, (event) => listen(event.detail));

@@ -29,7 +29,7 @@ async function look() {
   if (document.hidden && !away) return;
   const ready = Date.now() < refusedUntil ? await askReady() : await askMetrics();
   if (ready === null) wentAway();
-  else if (away && ready) cameBack();
+  else if (ready) isReady();
   clearTimeout(timer);
   timer = setTimeout(look, away ? EVERY_MS_AWAY : EVERY_MS);
 }
@@ -62,10 +62,13 @@ function wentAway() {
   }
 }
 
-function cameBack() {
-  away = false;
-  tell(byId("outage"), null);
-  emit("recovered");
+function isReady() {
+  if (away) {
+    away = false;
+    tell(byId("outage"), null);
+    emit("recovered");
+  }
+  emit("ready");
 }
 
 // Whether it is ready.
