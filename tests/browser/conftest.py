@@ -21,13 +21,15 @@ from tests.browser.playground import Playground
 from tests.integration.conftest import (
     Server,
     document_of,
+    environment,
     http,
     picture,
     shared_server,
     start,
+    umzero,
 )
 
-__all__ = ["http", "picture", "shared_server", "start"]
+__all__ = ["environment", "http", "picture", "shared_server", "start", "umzero"]
 
 PATIENCE_MS = 15_000
 expect.set_options(timeout=PATIENCE_MS)

@@ -10,12 +10,13 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-import umzero
+import umzero as package
 from model.bundle import Bundle
 from tests.browser.playground import NEW, Playground, registered
 from tests.integration.conftest import Server
 
 Picture = Callable[..., bytes]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_a_photograph_s_suggested_sheet_is_a_class_for_curl_and_the_client_at_once(
@@ -40,7 +41,7 @@ def test_a_photograph_s_suggested_sheet_is_a_class_for_curl_and_the_client_at_on
         check=True,
     )
     assert json.loads(said.stdout)["predictions"][0]["name"] == "From a photograph"
-    with umzero.Client(shared_server.url) as client:
+    with package.Client(shared_server.url) as client:
         assert client.classify(file).best.name == "From a photograph"
         assert not client.classify(file).best.seen
 
@@ -105,6 +106,7 @@ def test_a_class_starts_from_a_csv_line(
     [
         ("class,has_crown::blue\r\nFinch,80\r\n", "Finch"),
         ("has_crown::blue,has_crown::red\n80,", ""),
+        ("class_id,has_crown::blue,name,metadata\nf,80,Finch,{}", "Finch"),
     ],
 )
 def test_a_csv_line_with_a_header_is_filled_as_the_service_fills_a_sheet(
@@ -122,12 +124,44 @@ def test_a_csv_line_with_a_header_is_filled_as_the_service_fills_a_sheet(
     assert made["attributes"] == pytest.approx(http.get("/classes/other").json()["attributes"])
 
 
+def test_a_csv_line_may_choose_a_group_s_values(playground: Playground, http: httpx.Client) -> None:
+    read_line(playground, "class_id,name,has_crown,has_wing\nf,Finch,blue | has_crown::red,green")
+    playground.save()
+
+    expect(playground.notice("“Finch” is a class now")).to_be_visible()
+    (made,) = registered(http)
+    sheet = {"has_crown": ["blue", "red"], "has_wing": "green"}
+    same = {"name": "Other", "class_id": "other", "attributes": sheet}
+    http.post("/classes", json=same).raise_for_status()
+    assert made["attributes"] == pytest.approx(http.get("/classes/other").json()["attributes"])
+
+
+def test_a_class_that_the_command_exported_is_read_again_as_it_was(
+    playground: Playground, http: httpx.Client, umzero: Run, tmp_path: Path
+) -> None:
+    sheet = {"has_crown::red": 33.333333333333336, "has_breast": "blue", "has_wing": "red"}
+    content = {"name": "Finch, the", "attributes": sheet, "metadata": {"by": 'a, "b"'}}
+    http.post("/classes", json=content).raise_for_status()
+    (before,) = registered(http)
+    assert umzero("classes", "export", "all.csv").returncode == 0
+    http.delete(f"/classes/{before['class_id']}").raise_for_status()
+
+    read_line(playground, (tmp_path / "all.csv").read_text())
+    playground.save()
+
+    expect(playground.notice("“Finch, the” is a class now")).to_be_visible()
+    (made,) = registered(http)
+    assert made["attributes"] == before["attributes"]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
         ("", "There is no line"),
         ("Finch,1,2", "The line has 3 cells; a name and 9 numbers were expected"),
         ("class,has_crown::pink\nFinch,1", "No attribute is called “has_crown::pink”"),
+        ("name,has_crown\nFinch,blue|pink", "“pink” is no value of has_crown"),
+        ("class_id,colour,name\nf,red,Finch", "No attribute is called “colour”"),
         ("class,has_crown::red\nFinch,x", "“x” for has_crown::red is no number"),
         ("class,has_crown::red\nFinch,101", "its scale goes from 0 to 100"),
         ("class,has_crown::red", "a header line alone"),

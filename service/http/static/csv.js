@@ -2,6 +2,9 @@
 
 import { short } from "./words.js";
 
+const PASSED_OVER = ["class_id", "metadata"]; // of what `umzero classes export` writes
+const BETWEEN_CHOICES = "|";
+
 // Text -> rows of cells.
 function parse(text) {
   const separator = separatorOf(text);
@@ -43,8 +46,9 @@ export function sheetOf(text, attributes) {
   const rows = parse(text);
   if (!rows.length) throw new Error("There is no line. Paste one, with a name and numbers.");
   const index = new Map(attributes.map(({ name }, at) => [name, at]));
+  const groups = new Set(attributes.map(({ group }) => group));
   const isHeader =
-    rows[0].some((cell) => index.has(cell)) ||
+    rows[0].some((cell) => index.has(cell) || groups.has(cell)) ||
     (rows.length === 2 && rows[0].slice(1).every((cell) => Number.isNaN(Number(cell))));
   const comma = separatorOf(text) !== ","; // then it may stand in numbers
   if (rows.length > (isHeader ? 2 : 1)) {
@@ -52,7 +56,7 @@ export function sheetOf(text, attributes) {
   }
   if (isHeader) {
     if (rows.length < 2) throw new Error("There is a header line alone. Paste a class's line too.");
-    return byHeader(rows[0], rows[1], attributes, index, comma);
+    return byHeader(rows[0], rows[1], { attributes, index, groups, comma });
   }
   const [row] = rows;
   if (row.length !== attributes.length && row.length !== attributes.length + 1) {
@@ -68,19 +72,40 @@ export function sheetOf(text, attributes) {
 
 // As the service fills a sheet: what isn't named in a group that is has the scale's lower end, and
 // groups that aren't named have the mean.
-function byHeader(header, row, attributes, index, comma) {
+function byHeader(header, row, { attributes, index, groups, comma }) {
   const given = new Map();
+  const nameAt = Math.max(header.indexOf("name"), 0); // else the first, whatever it is called
+  let name = null;
   header.forEach((column, place) => {
+    const cell = row[place] ?? "";
     const at = index.get(column);
-    if (at === undefined) {
-      if (place > 0) throw new Error(`No attribute is called “${column}”.`);
-    } else if ((row[place] ?? "") !== "") given.set(at, number(row[place], attributes[at], comma));
+    if (at !== undefined) {
+      if (cell !== "") given.set(at, number(cell, attributes[at], comma));
+    } else if (groups.has(column)) {
+      for (const chosen of choices(cell, column, attributes)) {
+        given.set(chosen, attributes[chosen].max);
+      }
+    } else if (!PASSED_OVER.includes(column)) {
+      if (place !== nameAt) throw new Error(`No attribute is called “${column}”.`);
+      name = cell;
+    }
   });
-  const groups = new Set([...given.keys()].map((at) => attributes[at].group));
+  const named = new Set([...given.keys()].map((at) => attributes[at].group));
   const values = attributes.map(
-    ({ group, min, mean }, at) => given.get(at) ?? (groups.has(group) ? min : mean),
+    ({ group, min, mean }, at) => given.get(at) ?? (named.has(group) ? min : mean),
   );
-  return { name: index.has(header[0]) ? null : (row[0] ?? null), values };
+  return { name, values };
+}
+
+// The places of the values that a cell of a group's column names.
+function choices(cell, group, attributes) {
+  const values = cell.split(BETWEEN_CHOICES).map((value) => value.trim());
+  return values.filter(Boolean).map((value) => {
+    const names = [value, `${group}::${value}`];
+    const at = attributes.findIndex((one) => one.group === group && names.includes(one.name));
+    if (at < 0) throw new Error(`“${value}” is no value of ${group}.`);
+    return at;
+  });
 }
 
 function number(cell, { name, min, max }, comma) {
