@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
+from psycopg.sql import SQL, Literal
 
+from model.bundle import Bundle
 from service.settings import Settings
+from tests.databases import Postgres
 from tests.docker.conftest import DOCKER, REPLICAS
-from tests.integration.conftest import REPOSITORY
+from tests.integration.conftest import REPOSITORY, Server
 
 FILE = REPOSITORY / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
@@ -70,7 +74,39 @@ def test_a_replica_has_no_rights_and_keeps_its_state_in_a_volume(name: str) -> N
     grace = float(service["stop_grace_period"].removesuffix("s"))
     assert grace > Settings.model_fields["drain_s"].default
     known = {f"UMZERO_{field.upper()}" for field in Settings.model_fields}
-    assert service["environment"].keys() <= known
+    assert service["environment"].keys() <= known | {"PGPASSWORD"}
+
+
+def test_the_database_s_password_may_have_any_characters(
+    own_postgres: Postgres, bundle: Bundle, tmp_path: Path
+) -> None:
+    password = "a@b/c:d%40e#f?g h$i"
+    url = own_postgres.database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SQL("ALTER ROLE umzero PASSWORD {}").format(Literal(password)))
+    asked = own_postgres.folder / "data/pg_hba.conf"
+    asked.write_text(asked.read_text().replace("trust", "scram-sha-256"))
+    own_postgres.stop()
+    own_postgres.start()
+    variable = "${UMZERO_DATABASE_PASSWORD:-umzero}"
+    given = SERVICES["replica-1"]["environment"].items()
+    environment = {name: value.replace(variable, password) for name, value in given}
+    address = environment["UMZERO_DATABASE_URL"]
+    assert address.endswith("@database/umzero")
+    environment["UMZERO_DATABASE_URL"] = address.removesuffix("@database/umzero") + (
+        url.removeprefix("postgresql://umzero")
+    )
+
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(url)
+    own = {"UMZERO_BUNDLE": str(bundle.path), "UMZERO_STATE_DIR": str(tmp_path)}
+    server = Server(own | environment, tmp_path / "log")
+    try:
+        sheet = {"class_id": "kept", "name": "Kept", "attributes": {"has_crown": "red"}}
+        assert server.client.post("/classes", json=sheet).status_code == 201
+    finally:
+        server.kill()
+    assert SERVICES["database"]["environment"]["POSTGRES_PASSWORD"] == variable
 
 
 def test_two_replicas_start_and_the_gpu_only_with_its_profile() -> None:
