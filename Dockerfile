@@ -73,7 +73,7 @@ USER 10001:10001
 VOLUME /var/lib/umzero
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=4s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['UMZERO_PORT'] + '/readyz', timeout=3)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['UMZERO_PORT'] + '/readyz', timeout=3)"]
 ENTRYPOINT ["umzero"]
 CMD ["serve"]
 
@@ -100,6 +100,6 @@ USER 10001:10001
 VOLUME /var/lib/umzero
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['UMZERO_PORT'] + '/readyz', timeout=3)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['UMZERO_PORT'] + '/readyz', timeout=3)"]
 ENTRYPOINT ["umzero"]
 CMD ["serve"]

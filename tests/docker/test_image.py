@@ -13,8 +13,9 @@ from types import ModuleType
 
 import pytest
 
-from tests.docker.conftest import DOCKER
-from tests.integration.conftest import REPOSITORY
+from model.bundle import Bundle
+from tests.docker.conftest import DOCKER, free_port
+from tests.integration.conftest import REPOSITORY, Server
 
 DOCKERFILE = REPOSITORY / "Dockerfile"
 TARGETS = ("cpu", "gpu")
@@ -70,6 +71,30 @@ def test_a_target_runs_without_root_and_says_how_it_is(dockerfile: ModuleType, t
         ["serve"],
     ]
     assert stage.all("VOLUME")[0].text == stage.environment()["UMZERO_STATE_DIR"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_healthcheck_asks_the_service_itself_whatever_proxy_there_is(
+    dockerfile: ModuleType, target: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    text = dockerfile.read()[target].all("HEALTHCHECK")[0].text.split("CMD", 1)[1]
+    python, *words = dockerfile.Instruction("CMD", text).words
+    assert python == "python"
+    state = {"UMZERO_BUNDLE": str(bundle.path), "UMZERO_STATE_DIR": str(tmp_path)}
+    server = Server(state, tmp_path / "log")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    variables = {"http_proxy": nobody, "HTTP_PROXY": nobody, "NO_PROXY": "", "no_proxy": ""}
+    variables["UMZERO_PORT"] = str(server.address[1])
+
+    def check() -> int:
+        run = subprocess.run([sys.executable, *words], env=variables, check=False)
+        return run.returncode
+
+    try:
+        assert check() == 0
+    finally:
+        server.kill()
+    assert check() != 0
 
 
 def test_the_target_of_a_plain_build_is_cpu(dockerfile: ModuleType) -> None:
