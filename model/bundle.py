@@ -9,7 +9,6 @@ Nothing in it is pickled, and this module only reads, writes and hashes: it open
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,22 +160,6 @@ def verify(bundle: Bundle) -> tuple[str, ...]:
         if p.name not in listed
     ]
     return tuple(problems)
-
-
-def put(path: Path, place: Path) -> None:
-    """Copy a bundle from `path` to `place`, where nobody ever finds half of it.
-
-    A process that is killed in the middle leaves the old bundle, or none, at `place`.
-    """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
-    for rest in (new, old):
-        shutil.rmtree(rest, ignore_errors=True)
-    shutil.copytree(path, new)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def file_sha256(path: Path) -> str:

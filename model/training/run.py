@@ -22,6 +22,7 @@ from model.export import parity as parities
 from model.export.onnx import export
 from model.export.parity import Parity
 from model.nn.umzero import UMZero
+from model.place import put
 from model.runtime.base import F32, U8
 from model.runtime.torch_backend import WEIGHTS
 from model.training.calibration import Calibration, calibrate
@@ -52,6 +53,7 @@ def train(run: TrainingRun) -> Bundle:
     """Train and write the bundle `run.out` and the report `run.page`.
 
     Raises:
+        ConfigError: the bundle's place isn't free (`TrainingRun.place`).
         DatasetError: too few classes or images.
         ParityError: the exported graphs differ from the network; no bundle is written.
     """
@@ -183,8 +185,8 @@ def _write(
             evaluation = evaluate(bundle, data, baseline=True, progress=progress)
         scores = {**evaluation.to_json(), "command": run.command}
         bundle = bundles.write(new, replace(manifest, scores=scores), classes)
-    bundles.put(new, run.out)
-    log.info("bundle written", extra={"bundle": run.out.name, "sha256": bundle.sha256})
+    put(new, run.place)
+    log.info("bundle written", extra={"bundle": run.place.name, "sha256": bundle.sha256})
     return bundles.read(run.out), evaluation
 
 
@@ -192,7 +194,7 @@ def _manifest(
     run: TrainingRun, network: UMZero, choice: Choice, calibration: Calibration, parity: Parity
 ) -> Manifest:
     return Manifest(
-        name=run.out.name,
+        name=run.place.name,
         network=network.config.to_json(),
         input_size=network.config.backbone.input_size,
         embedding_dim=network.config.prototypes.embedding_dim,

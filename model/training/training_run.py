@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from model.data.types import ZeroShotData
-from model.errors import DatasetError
+from model.errors import ConfigError, DatasetError
 from model.nn.umzero import UMZero
+from model.place import place_of
 from model.sheets import AttributeSpace
 from model.training.config import TrainingConfig
 from model.training.features import Progress, cache_key
@@ -49,6 +50,21 @@ class TrainingRun:
         return attribute_space(self.data)
 
     @cached_property
+    def place(self) -> Path:
+        """Where the bundle is written: what `out` points to.
+
+        Raises:
+            ConfigError: something that is no bundle is there, or these states would be.
+        """
+        place = place_of(self.out)
+        if self.runs.resolve().is_relative_to(place):
+            raise ConfigError(
+                f"the states in {self.runs} would be lost when the bundle is put at {self.out}; "
+                "keep them elsewhere"
+            )
+        return place
+
+    @cached_property
     def folder(self) -> Path:
         """This run's own states: another configuration or another image means another folder."""
         digest = hashlib.sha256(cache_key(self.config.model, self.data).encode())
@@ -56,7 +72,7 @@ class TrainingRun:
         digest.update(self.data.class_attributes.tobytes())
         splits = (self.data.seen, self.data.validation, self.data.train.tolist())
         digest.update(repr(splits).encode())
-        return self.runs / f"{self.out.name}-{digest.hexdigest()[:12]}"
+        return self.runs / f"{self.place.name}-{digest.hexdigest()[:12]}"
 
     @property
     def page(self) -> Path:

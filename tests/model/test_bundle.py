@@ -121,18 +121,3 @@ def test_a_missing_file_is_named(bundle: bundles.Bundle) -> None:
     (bundle.path / "classes.json").unlink()
     with pytest.raises(WeightsError, match=r"classes\.json can't be read"):
         bundles.read(bundle.path)
-
-
-def test_a_bundle_takes_another_one_s_place_and_what_a_killed_process_left_is_cleared(
-    bundle: bundles.Bundle, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    place = tmp_path_factory.mktemp("weights") / "small"
-    bundles.put(bundle.path, place)
-    (place / "stray").write_text("?")
-    for word in ("new", "old"):
-        (place.parent / f".small.{word}" / "half").mkdir(parents=True)
-
-    bundles.put(bundle.path, place)
-
-    assert bundles.verify(bundles.read(place)) == ()
-    assert [path.name for path in place.parent.iterdir()] == ["small"]
