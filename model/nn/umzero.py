@@ -74,7 +74,7 @@ class UMZero(nn.Module):
         self.config = config
         self.backbone: Backbone = build_backbone(config.backbone, pretrained)
         stages = config.backbone.stages
-        if absent := sorted(_stages_read(config) - set(stages)):
+        if absent := sorted(stages_read(config) - set(stages)):
             raise ConfigError(f"the heads read the stages {absent}; the backbone yields {stages}")
         channels = dict(zip(stages, self.backbone.channels, strict=True))
         self.grids = dict(zip(stages, self.backbone.grids, strict=True))
@@ -105,7 +105,7 @@ class UMZero(nn.Module):
         """(B, S, S, 3) uint8 RGB -> what the heads read."""
         maps = self.backbone(images.permute(0, 3, 1, 2).float())
         named = dict(zip(self.config.backbone.stages, maps, strict=True))
-        read = _stages_read(self.config)
+        read = stages_read(self.config)
         pooled = functional.avg_pool2d(maps[-1], maps[-1].shape[2:]).flatten(1)
         return Features(pooled, {s: named[s] for s in stages_in(named, read)})
 
@@ -199,7 +199,7 @@ class UMZero(nn.Module):
         return prototypes
 
 
-def _stages_read(config: ModelConfig) -> set[str]:
+def stages_read(config: ModelConfig) -> set[str]:
     """What HGA, MIM and a second look read."""
     read = set(config.foreground)
     read |= set(config.hga.stages if config.hga.enabled else ())

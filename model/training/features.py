@@ -2,8 +2,8 @@
 
 A cache is a folder of plain .npy files (memory-mapped) and `progress.json`, which counts finished
 rows: pooled features in float32, maps in float16. All photographs come first, then the training
-photographs once more, framed. Its name hashes the backbone and the images' paths, sizes and times,
-so that a changed image is never read from an old cache.
+photographs once more, framed. Its name hashes the backbone, which of its maps are read, and the
+images' paths, sizes and times, so that a changed image is never read from an old cache.
 """
 
 import copy
@@ -25,8 +25,9 @@ from model.config import ModelConfig
 from model.data import augment
 from model.data.dataset import ImageDataset
 from model.data.types import ZeroShotData
+from model.errors import ConfigError
 from model.nn.backbone import Backbone, fold_batch_norm
-from model.nn.umzero import Features, UMZero
+from model.nn.umzero import Features, UMZero, stages_read
 from model.training.processes import ALONE, Processes
 
 VIEWS = 2  # the photograph, and one in a larger frame (`model.data.augment`)
@@ -96,7 +97,7 @@ def for_inference(network: UMZero) -> UMZero:
 def cache_key(config: ModelConfig, data: ZeroShotData) -> str:
     """Changes with the backbone, the maps that are read, the views, and any image."""
     digest = hashlib.sha256(json.dumps(config.to_json()["backbone"]).encode())
-    stages = (config.hga.stages, config.mim.stages, config.foreground)
+    stages = sorted(stages_read(config))
     digest.update(repr((stages, augment.SHARES, augment.BACKGROUNDS, augment.SEED)).encode())
     digest.update(data.train.tobytes())
     for path in data.images:
@@ -115,7 +116,12 @@ def extract(
     processes: Processes = ALONE,
 ) -> FeatureStore:
     """Features of all photographs, and of the training photographs' second view, from the cache
-    where it has them; of several processes each computes a batch in turn."""
+    where it has them; of several processes each computes a batch in turn.
+
+    Raises:
+        ConfigError: the cache has lost a file.
+        DatasetError: an image can't be read.
+    """
     folder = cache / f"features-{cache_key(network.config, data)}"
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "progress.json"
@@ -139,6 +145,11 @@ def extract(
 
     def make_files() -> None:
         for name, path in files.items():
+            if done and not path.is_file():
+                raise ConfigError(
+                    f"{path} is missing, and {state} says that {done} of its "
+                    f"rows were computed; delete {folder}, and all are computed again"
+                )
             row = example[name][0].cpu().numpy()
             _make(path, (count, *row.shape), row.dtype)
 
