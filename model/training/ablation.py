@@ -40,7 +40,9 @@ class Row:
 
 def fingerprint(config: TrainingConfig, data: ZeroShotData, count: int) -> str:
     """Of everything that a result follows from, but for system and seed."""
-    digest = hashlib.sha256(repr((asdict(config), data.seen, count)).encode())
+    attributes = (data.attribute_names, data.attribute_groups)
+    digest = hashlib.sha256(repr((asdict(config), data.seen, count, attributes)).encode())
+    digest.update(data.labels.tobytes())
     digest.update(data.class_attributes.tobytes())
     digest.update(data.train.tobytes())
     return digest.hexdigest()[:12]

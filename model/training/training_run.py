@@ -66,10 +66,14 @@ class TrainingRun:
 
     @cached_property
     def folder(self) -> Path:
-        """This run's own states: another configuration or another image means another folder."""
+        """This run's own states: another configuration, another image or label, other attributes
+        or groups of them mean another folder."""
         digest = hashlib.sha256(cache_key(self.config.model, self.data).encode())
         digest.update(repr(self.config).encode())
         digest.update(self.data.class_attributes.tobytes())
+        digest.update(self.data.labels.tobytes())
+        attributes = (self.data.attribute_names, self.data.attribute_groups)
+        digest.update(repr(attributes).encode())
         splits = (self.data.seen, self.data.validation, self.data.train.tolist())
         digest.update(repr(splits).encode())
         return self.runs / f"{self.place.name}-{digest.hexdigest()[:12]}"
