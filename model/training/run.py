@@ -38,6 +38,7 @@ from model.training.heads import (
 from model.training.history import read_history
 from model.training.loop import train_mim
 from model.training.report import RunReport
+from model.training.same_training import check_same_choice, check_same_training
 from model.training.selection import Choice, choose, embedding_of, validation_task
 from model.training.training_run import TrainingRun, check
 
@@ -80,16 +81,19 @@ def calibrate_again(run: TrainingRun) -> Bundle:
     """Decide the manifest's `calibration` anew, for the bundle `run.out`, without training it.
 
     Raises:
+        ConfigError: the bundle is of another training.
         DatasetError: too few classes or images.
         WeightsError: no bundle there.
     """
     check(run.data)
     bundle = bundles.read(run.out)
+    network = run.network(len(run.data.seen))
+    check_same_training(bundle, run, network)
     run.folder.mkdir(parents=True, exist_ok=True)
     with run.bar("features") as progress:
-        network = run.network(len(run.data.seen))
         store = extract(network, run.data, run.runs, progress)
     choice = _choice(run, store, Events(run.folder / "events", run.report))
+    check_same_choice(bundle, choice)
     calibration = _calibration(run, choice)
     manifest = replace(bundle.manifest, calibration=calibration.to_json())
     return bundles.write(run.out, manifest, bundle.classes)
@@ -203,11 +207,7 @@ def _manifest(
         temperature=choice.temperature,
         gamma=choice.gamma / choice.temperature,
         training={
-            "data": run.data.name,
-            "seen_classes": len(run.data.seen),
-            "images": len(run.data.train),
-            "seed": run.config.seed,
-            **({"mim": asdict(run.config.mim)} if network.mim is not None else {}),
+            **run.told,
             "chosen_on_validation": asdict(choice),
             "parity": asdict(parity),
         },

@@ -4,9 +4,10 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,17 @@ class TrainingRun:
         splits = (self.data.seen, self.data.validation, self.data.train.tolist())
         digest.update(repr(splits).encode())
         return self.runs / f"{self.place.name}-{digest.hexdigest()[:12]}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a bundle's manifest tells of its training, beside what was found in it."""
+        return {
+            "data": self.data.name,
+            "seen_classes": len(self.data.seen),
+            "images": len(self.data.train),
+            "seed": self.config.seed,
+            **({"mim": asdict(self.config.mim)} if self.config.model.mim.enabled else {}),
+        }
 
     @property
     def page(self) -> Path:

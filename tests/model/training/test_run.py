@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from model.data.augment import Framed
 from model.data.dataset import ImageDataset
 from model.data.read import read
 from model.data.types import ZeroShotData
-from model.errors import DatasetError, ParityError
+from model.errors import ConfigError, DatasetError, ParityError
 from model.export import parity
 from model.runtime.torch_backend import TorchBackend, load_network
 from model.training import features, loop, run
@@ -301,3 +301,64 @@ def test_calibrating_again_decides_the_same_and_touches_nothing_else(
     assert again.manifest.calibration == pytest.approx(calibration)
     assert again.manifest.files == bundle.manifest.files
     assert again.manifest.scores == bundle.manifest.scores
+
+
+def without_mim(config: TrainingConfig) -> TrainingConfig:
+    model = config.model
+    return replace(config, model=replace(model, mim=replace(model.mim, enabled=False)))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda c, d: (replace(c, seed=7), d), "seed is 0 in the bundle, 7 here"),
+        (lambda c, d: (without_mim(c), d), r"network\.mim\.enabled is True in the bundle, False"),
+        (
+            lambda c, d: (replace(c, mim=replace(c.mim, contrastive_weight=0.0)), d),
+            r"mim\.contrastive_weight is 0\.3 in the bundle, 0\.0 here",
+        ),
+        (lambda c, d: (c, replace(d, seen=d.seen[:-1])), "is seen in only one of them"),
+    ],
+)
+def test_a_bundle_of_another_training_is_not_calibrated_and_nothing_is_computed(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+    change: Callable[..., tuple[TrainingConfig, ZeroShotData]],
+    complaint: str,
+) -> None:
+    bundle, _ = trained
+    config, other = change(small_config, data)
+
+    with pytest.raises(ConfigError, match=complaint):
+        run.calibrate_again(
+            TrainingRun(config, other, bundle.path, tmp_path / "runs", "", quiet, print)
+        )
+
+    assert not (tmp_path / "runs").exists()
+    assert bundles.read(bundle.path).sha256 == bundle.sha256
+
+
+def test_a_bundle_that_was_made_of_another_choice_is_not_calibrated(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+) -> None:
+    bundle, folder = trained
+    copy = tmp_path / "shapes"
+    shutil.copytree(bundle.path, copy)
+    chosen = bundle.manifest.training["chosen_on_validation"]
+    training = {
+        **bundle.manifest.training,
+        "chosen_on_validation": {**chosen, "gamma": chosen["gamma"] + 0.1},
+    }
+    other = bundles.write(copy, replace(bundle.manifest, training=training), bundle.classes)
+
+    with pytest.raises(ConfigError, match=r"chosen_on_validation\.gamma is"):
+        run.calibrate_again(
+            TrainingRun(small_config, data, copy, folder / "runs", "", quiet, print)
+        )
+
+    assert bundles.read(copy).sha256 == other.sha256
