@@ -1,6 +1,8 @@
 """Where a bundle goes, and how it gets there: as a whole."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from model import bundle as bundles
@@ -13,9 +15,7 @@ def place_of(path: Path) -> Path:
     Raises:
         ConfigError: what is there would be lost, and is no bundle.
     """
-    place = path.resolve()
-    if Path.cwd().is_relative_to(place):
-        raise ConfigError(f"{path} is the folder that you are in; give the bundle one of its own")
+    place = _behind_links(path)
     if not place.exists():
         return place
     if not place.is_dir():
@@ -45,11 +45,53 @@ def put(path: Path, place: Path) -> None:
     """
     place = place_of(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
+    _swap(_copied(path, place), place)
+
+
+@contextmanager
+def rewritten(place: Path) -> Iterator[Path]:
+    """A copy of the bundle at `place`, to be changed; it takes the bundle's place, as `put` does,
+    once that has ended well.
+
+    Raises:
+        ConfigError: `place` is the folder that the process is in.
+    """
+    place = _behind_links(place)
+    new = _copied(place, place)
+    try:
+        yield new
+        _swap(new, place)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _behind_links(path: Path) -> Path:
+    place = path.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise ConfigError(
+            f"{path} is the folder that you are in, or above it, and would be replaced as a whole; "
+            "go to another one, or give another one"
+        )
+    return place
+
+
+def _copied(path: Path, place: Path) -> Path:
+    """A copy beside `place`, where what a killed process left is cleared."""
+    new, old = _beside(place)
     for rest in (new, old):
         shutil.rmtree(rest, ignore_errors=True)
     shutil.copytree(path, new)
+    return new
+
+
+def _swap(new: Path, place: Path) -> None:
+    _, old = _beside(place)
     if place.exists():
         place.rename(old)
     new.rename(place)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(place: Path) -> tuple[Path, Path]:
+    """Where the new bundle waits, and the old one, while they change places."""
+    return place.with_name(f".{place.name}.new"), place.with_name(f".{place.name}.old")

@@ -1,7 +1,6 @@
 """`umzero export` and `verify`."""
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from model import bundle as bundles
 from model.commands.common import BundleArgument, DataOption, JsonOption, bar
 from model.errors import WeightsError
+from model.place import rewritten
 
 
 def export(
@@ -37,8 +37,8 @@ def export(
     if int8:
         check_data(found, dataset)
     network = load_network(found)
-    new = bundle / ".new"
-    try:
+    with rewritten(bundle) as new:
+        (new / INT8).unlink(missing_ok=True)  # It would be an older network's.
         write(network, new)
         inputs = parity_inputs(network, dataset)
         parity = check(network, new, *inputs)
@@ -47,13 +47,7 @@ def export(
             command = f"umzero export {bundle} --data {data} --int8"
             with bar(console)("int8") as progress:
                 figures = write_int8(found, dataset, new, inputs[0], command, progress)
-        for file in new.iterdir():
-            file.replace(bundle / file.name)
-        if not int8:  # It would be an older network's.
-            (bundle / INT8).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    bundles.write(bundle, replace(found.manifest, int8=figures), found.classes)
+        bundles.write(new, replace(found.manifest, int8=figures), found.classes)
     console.print(f"ONNX equals torch: {parity}")
     if as_json:
         print(json.dumps({"parity": asdict(parity), "int8": figures or None}))

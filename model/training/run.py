@@ -22,7 +22,7 @@ from model.export import parity as parities
 from model.export.onnx import export
 from model.export.parity import Parity
 from model.nn.umzero import UMZero
-from model.place import put
+from model.place import put, rewritten
 from model.runtime.base import F32, U8
 from model.runtime.torch_backend import WEIGHTS
 from model.training.calibration import Calibration, calibrate
@@ -96,7 +96,9 @@ def calibrate_again(run: TrainingRun) -> Bundle:
     check_same_choice(bundle, choice)
     calibration = _calibration(run, choice)
     manifest = replace(bundle.manifest, calibration=calibration.to_json())
-    return bundles.write(run.out, manifest, bundle.classes)
+    with rewritten(run.place) as new:
+        bundles.write(new, manifest, bundle.classes)
+    return bundles.read(run.out)
 
 
 def _calibration(run: TrainingRun, choice: Choice) -> Calibration:

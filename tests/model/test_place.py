@@ -8,7 +8,7 @@ import pytest
 from model import bundle as bundles
 from model.bundle import Bundle
 from model.errors import ConfigError
-from model.place import put
+from model.place import put, rewritten
 from model.runtime.fake import write_fake_bundle
 
 
@@ -116,3 +116,28 @@ def test_behind_a_link_the_bundle_that_it_points_to_is_replaced(
     assert (folder / "current").readlink() == Path("second")
     assert bundles.read(folder / "second").sha256 == newer.sha256
     assert sorted(path.name for path in folder.iterdir()) == ["current", "second"]
+
+
+def test_a_bundle_is_changed_as_a_whole_or_not_at_all(bundle: Bundle) -> None:
+    changed = replace(bundle.manifest, gamma=2.0)
+    (bundle.path.parent / ".made.new" / "half").mkdir(parents=True)
+    link = bundle.path.with_name("link")
+    link.symlink_to(bundle.path)
+
+    def change_and_die() -> None:
+        with rewritten(link) as new:
+            bundles.write(new, changed, bundle.classes[:1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        change_and_die()
+    assert bundles.read(bundle.path).sha256 == bundle.sha256
+    with rewritten(link) as new:
+        written = bundles.write(new, changed, bundle.classes[:1])
+        assert bundles.read(bundle.path).sha256 == bundle.sha256
+
+    found = bundles.read(bundle.path)
+    assert found.sha256 == written.sha256 != bundle.sha256
+    assert bundles.verify(found) == ()
+    assert sorted(path.name for path in bundle.path.parent.iterdir()) == ["link", "made"]
+    assert link.is_symlink()

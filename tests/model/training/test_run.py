@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from model import bundle as bundles
+from model.commands import bundles as commands
 from model.data.augment import Framed
 from model.data.dataset import ImageDataset
 from model.data.read import read
@@ -362,3 +363,39 @@ def test_a_bundle_that_was_made_of_another_choice_is_not_calibrated(
         )
 
     assert bundles.read(copy).sha256 == other.sha256
+
+
+@pytest.mark.parametrize("name", ["export", "calibrate"])
+def test_a_command_that_dies_before_the_manifest_is_written_leaves_the_bundle_as_it_was(
+    trained: tuple[bundles.Bundle, Path],
+    data: ZeroShotData,
+    shapes_dir: Path,
+    small_config: TrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    bundle, folder = trained
+    copy = tmp_path / "shapes"
+    shutil.copytree(bundle.path, copy)
+    # Of an older exporter and an older card.
+    (copy / "embed.onnx").write_bytes(b"a graph")
+    old = bundles.write(copy, bundle.manifest, bundle.classes)
+    monkeypatch.setattr(bundles, "card", lambda *_: "another card")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundles, "_manifest_to_json", die)
+    again = TrainingRun(small_config, data, copy, folder / "runs", "", quiet, print)
+    command = {
+        "export": lambda: commands.export(copy, shapes_dir),
+        "calibrate": lambda: run.calibrate_again(again),
+    }[name]
+    with pytest.raises(KeyboardInterrupt):
+        command()
+
+    found = bundles.read(copy)
+    assert found.sha256 == old.sha256
+    assert bundles.verify(found) == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
