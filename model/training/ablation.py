@@ -6,6 +6,7 @@ that differences between runs can be paired by class; what stands there is not r
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,11 +127,15 @@ def compare(
 
 
 def read_log(log: Path, key: str) -> dict[tuple[str, int], Result]:
-    """(system, seed) -> its result, of the lines with this fingerprint."""
+    """(system, seed) -> its result, of the lines with this fingerprint; a line that a killed
+    process left half written is passed over."""
     found = {}
     if log.is_file():
         for line in log.read_text().splitlines():
-            entry = json.loads(line)
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
             if entry.get("fingerprint") == key:
                 found[entry["system"], entry["seed"]] = Result(**entry["result"])
     return found
@@ -164,5 +169,9 @@ def _append(
         },
     }
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+    with log.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # half a line
+                file.write(b"\n")
+        file.write(json.dumps(entry).encode() + b"\n")

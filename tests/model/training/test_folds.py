@@ -174,6 +174,41 @@ def test_the_ablation_goes_on_from_its_log(
     assert rows[1].over_baseline is not None
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0], ids=["nothing", "half", "all but its end"])
+def test_the_ablation_goes_on_from_a_log_whose_last_line_is_half_written(
+    data: ZeroShotData, small_config: TrainingConfig, tmp_path: Path, kept: float
+) -> None:
+    log = tmp_path / "experiments.jsonl"
+
+    def run(seeds: range) -> list[ablation.Row]:
+        return ablation.ablate(
+            small_config,
+            data,
+            attribute_space(data),
+            ["eszsl"],
+            3,
+            seeds,
+            log,
+            tmp_path / "runs",
+            lambda *_: None,
+            lambda _: None,
+        )
+
+    whole = run(range(2))
+    first, second = log.read_text().splitlines()
+    half = second[: round(kept * len(second))]
+    log.write_text(f"{first}\n{half}")
+
+    again = run(range(2))
+    run(range(3))
+
+    assert again == whole
+    assert log.read_text().startswith(f"{first}\n{half}")
+    assert second in log.read_text().splitlines()
+    key = ablation.fingerprint(small_config, data, 3)
+    assert set(ablation.read_log(log, key)) == {("eszsl", seed) for seed in range(3)}
+
+
 def test_the_picture_names_every_system_and_has_a_mark_for_each_difference(tmp_path: Path) -> None:
     def row(system: str, found: dict[str, Difference] | None) -> ablation.Row:
         return ablation.Row(system, 2, {}, {}, None, found)
