@@ -219,8 +219,9 @@ def _manifest(
 
 
 def parity_inputs(network: UMZero, data: ZeroShotData) -> tuple[U8, F32]:
-    """Some of the data's images, spread over its classes, and all of its sheets."""
-    chosen = np.linspace(0, len(data.images) - 1, min(PARITY_IMAGES, len(data.images))).astype(int)
+    """Some of the training images, spread over the classes, and all sheets."""
+    count = min(PARITY_IMAGES, len(data.train))
+    chosen = data.train[np.linspace(0, len(data.train) - 1, count).astype(int)]
     size = network.config.backbone.input_size
     dataset = ImageDataset([data.images[i] for i in chosen], size)
     images = np.stack([dataset[i].numpy() for i in range(len(dataset))])

@@ -246,6 +246,18 @@ def test_a_network_that_computes_nothing_sensible_is_refused(
         parity.check(network, trained[0].path, *run.parity_inputs(network, data))
 
 
+def test_graphs_are_held_against_the_network_on_training_images_alone(
+    trained: tuple[bundles.Bundle, Path], data: ZeroShotData
+) -> None:
+    paths = tuple(p if i in data.train else Path("gone") for i, p in enumerate(data.images))
+    network = load_network(trained[0])
+
+    images, sheets = run.parity_inputs(network, replace(data, images=paths))
+
+    assert len(np.unique(images, axis=0)) == run.PARITY_IMAGES
+    np.testing.assert_array_equal(sheets, data.class_attributes)
+
+
 def test_a_data_set_without_validation_classes_is_refused(
     data: ZeroShotData, small_config: TrainingConfig, tmp_path: Path
 ) -> None:
