@@ -20,6 +20,7 @@ from model.data.types import ZeroShotData
 from model.errors import DatasetError
 
 FEW_IMAGES = 5
+NARROW = 0.05  # of the scale: an attribute that differs by less over all classes says little
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +70,11 @@ def warnings_of(data: ZeroShotData) -> list[str]:
     """What lowers the worth of a data set that can be trained on; a moment's work, no image read.
 
     Returns:
-        Classes with fewer than FEW_IMAGES images, and attributes that separate nothing: constant
-        over all classes, or equal to another one.
+        Classes with fewer than FEW_IMAGES images; attributes that separate nothing: constant
+        over all classes, or equal to another one; and those that separate little, for the table's
+        scale is a far larger one's.
     """
-    return [*_small_classes(data), *_idle_attributes(data)]
+    return [*_small_classes(data), *_idle_attributes(data), *_narrow_attributes(data)]
 
 
 def _small_classes(data: ZeroShotData) -> list[str]:
@@ -108,6 +110,20 @@ def _idle_attributes(data: ZeroShotData) -> list[str]:
         if len(names) > 1
     )
     return found
+
+
+def _narrow_attributes(data: ZeroShotData) -> list[str]:
+    span = np.ptp(data.class_attributes, axis=0)
+    narrow = (span > 0) & (span < NARROW * (data.maximum - data.minimum))
+    if not narrow.any():
+        return []
+    names = [name for name, found in zip(data.attribute_names, narrow, strict=True) if found]
+    low, high = data.minimum.min(), data.maximum.max()
+    return [
+        f"attributes that differ by less than {NARROW:.0%} of the table's scale, {low:g} to "
+        f"{high:g}, and say little: {few(names)}; if they are in another unit than the others, "
+        "bring all columns to one scale, such as 0 to 1"
+    ]
 
 
 def _copies(data: ZeroShotData) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -121,6 +121,30 @@ def test_attributes_that_separate_nothing_are_warnings(root: Path) -> None:
     assert len(unique) == len(data.attribute_names) - 2
 
 
+def test_columns_of_unlike_scale_are_a_warning_until_they_are_brought_to_one(root: Path) -> None:
+    def with_weights(step: int):
+        def edit(lines):
+            extra = ["weight", *(str(step * at) for at in range(1, len(lines)))]
+            return [f"{line},{more}" for line, more in zip(lines, extra, strict=True)]
+
+        return edit
+
+    table = (root / "attributes.csv").read_text()
+    edit_table(root, with_weights(1000))  # 1,000 to 9,000 beside 0 to 100
+    data = read(root)
+    (warning,) = warnings_of(data)
+    assert warning == (
+        "attributes that differ by less than 5% of the table's scale, 0 to 9000, and say little: "
+        "colour::red, colour::green, colour::blue and 3 more; if they are in another unit than the "
+        "others, bring all columns to one scale, such as 0 to 1"
+    )
+    assert list(check(root).warnings) == [warning]
+
+    (root / "attributes.csv").write_text(table)
+    edit_table(root, with_weights(10))
+    assert warnings_of(read(root)) == []
+
+
 def test_a_class_of_few_images_is_a_warning(root: Path) -> None:
     for number in range(5, 10):
         (root / "images" / "green_bar" / f"{number}.png").unlink()
