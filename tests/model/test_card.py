@@ -1,5 +1,6 @@
 """A bundle's model card."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,20 +26,14 @@ def test_the_card_lies_in_the_bundle_and_its_hash_in_the_manifest(bundle: bundle
     assert problem.startswith("README.md has sha256")
 
 
-def test_a_bundle_from_before_there_were_cards_is_whole(
-    bundle: bundles.Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_write = Path.write_text
+def test_a_bundle_from_before_there_were_cards_is_whole(bundle: bundles.Bundle) -> None:
     (bundle.path / "README.md").unlink()
-    monkeypatch.setattr(
-        Path,
-        "write_text",
-        lambda self, text: 0 if self.name == "README.md" else real_write(self, text),
-    )
-    old = bundles.write(bundle.path, bundle.manifest, bundle.classes)
+    manifest = bundle.path / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["files"]["README.md"]
+    manifest.write_text(json.dumps(content))
 
-    assert "README.md" not in old.manifest.files
-    assert bundles.verify(old) == ()
+    assert bundles.verify(bundles.read(bundle.path)) == ()
 
 
 def test_the_card_says_what_the_manifest_says(bundle: bundles.Bundle) -> None:
