@@ -177,7 +177,7 @@ def test_what_is_in_the_box_is_the_example_where_there_is_a_box(
     playground: Playground, http: httpx.Client, picture: Picture
 ) -> None:
     bird = Image.open(io.BytesIO(picture(NEW)))
-    scene = Image.new("RGB", (3 * bird.width, 2 * bird.height), "yellow")
+    scene = Image.new("RGB", (3 * bird.width, 2 * bird.height), "gray")
     scene.paste(bird, (2 * bird.width, bird.height))
     file = io.BytesIO()
     scene.save(file, "PNG")
