@@ -222,7 +222,7 @@ class AsyncClient:
             except httpx.TransportError as error:
                 if failed := attempts.unreachable(call, error, last):
                     raise failed from error
-            if response is not None and attempts.is_final(response, last):
+            if response is not None and attempts.is_final(call, response, last):
                 return attempts.result(call, response)
             await asyncio.sleep(attempts.wait_s(attempt, response))
         raise AssertionError("the last attempt returns or raises")

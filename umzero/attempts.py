@@ -43,7 +43,6 @@ def request(call: Call[Any]) -> dict[str, Any]:
         "content": call.content,
         "files": call.files,
         "headers": headers,
-        "extensions": {"repeatable": call.repeatable},  # for `is_final`
     }
 
 
@@ -54,11 +53,11 @@ def unreachable(call: Call[Any], error: httpx.TransportError, last: bool) -> Req
     return RequestFailed(0, UNREACHABLE, f"no answer from the server: {error!r}")
 
 
-def is_final(response: httpx.Response, last: bool) -> bool:
+def is_final(call: Call[Any], response: httpx.Response, last: bool) -> bool:
     """A server that is busy, or that is at the same request still, is asked again; so is one that
     a proxy lost, where the request may arrive twice.
     """
-    lost = response.status_code in _LOST and response.request.extensions["repeatable"]
+    lost = call.repeatable and response.status_code in _LOST
     return last or not (response.status_code in _BUSY or lost or _is_at_it(response))
 
 
