@@ -25,17 +25,12 @@ SHARES = (0.2, 1.0)  # of the frame's area that the photograph takes, evenly by 
 BACKGROUNDS = 200  # photographs that the surroundings are made of
 SEED = 0
 _DETAIL = 2  # a frame's side, in input sizes, at most: more would be scaled away again
-_KEPT = 3  # a background's shorter side, likewise: 200 phone photographs as they are take 9.6 GB
+KEPT = 3  # a background's shorter side, likewise: 200 phone photographs as they are take 9.6 GB
 
 
 class Framed(Dataset[Tensor]):
     """Image files, each in a frame made of training photographs' borders, as uint8 tensors of
     shape (S, S, 3), every other one mirrored. The same file always gets the same frame.
-
-    What the frames are made of is kept, shrunk where its shorter side is longer than 3 S. Shorter
-    ones stay as they are, to the last bit; so the views of such photographs are what they were
-    before anything was shrunk, and a cache of features needs no other name. Of larger ones a cache
-    from before holds other frames, as good as these.
 
     Args:
         paths: what is framed.
@@ -72,7 +67,7 @@ class Framed(Dataset[Tensor]):
 
     @cached_property
     def _backgrounds(self) -> list[Image.Image]:
-        return [_shrunk(opened(path), _KEPT * self._size) for path in self._sources]
+        return [_shrunk(opened(path), KEPT * self._size) for path in self._sources]
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:

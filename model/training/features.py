@@ -98,7 +98,8 @@ def cache_key(config: ModelConfig, data: ZeroShotData) -> str:
     """Changes with the backbone, the maps that are read, the views, and any image."""
     digest = hashlib.sha256(json.dumps(config.to_json()["backbone"]).encode())
     stages = sorted(stages_read(config))
-    digest.update(repr((stages, augment.SHARES, augment.BACKGROUNDS, augment.SEED)).encode())
+    views = (augment.SHARES, augment.BACKGROUNDS, augment.KEPT, augment.SEED)
+    digest.update(repr((stages, *views)).encode())
     digest.update(data.train.tobytes())
     for path in data.images:
         status = path.stat()
