@@ -23,7 +23,6 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CLASSES = "classes.json"
 CARD = "README.md"
-NEW = ".new"  # behind the name of a file that is being written
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def read(path: Path | str) -> Bundle:
 
 def write(path: Path | str, manifest: Manifest, classes: tuple[BundleClass, ...]) -> Bundle:
     """Write classes, model card and manifest beside the files that already lie in `path`, hashing
-    them all. A bundle that others read is changed by `model.place.rewritten`."""
+    them all. A bundle that others may read is changed in a copy: `model.place.rewritten`."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     rows = [
@@ -135,20 +134,12 @@ def write(path: Path | str, manifest: Manifest, classes: tuple[BundleClass, ...]
         for c in classes
     ]
     lines = ",\n".join(json.dumps(row) for row in rows)
-    _replace(path / CLASSES, f'{{"classes": [\n{lines}\n]}}\n')
-    _replace(path / CARD, card(manifest, classes))
-    own = (MANIFEST, MANIFEST + NEW)  # what a killed process left is no file of the bundle
-    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in own)
+    (path / CLASSES).write_text(f'{{"classes": [\n{lines}\n]}}\n')
+    (path / CARD).write_text(card(manifest, classes))
+    names = sorted(p.name for p in path.iterdir() if p.is_file() and p.name != MANIFEST)
     files = {name: file_sha256(path / name) for name in names}
-    _replace(path / MANIFEST, json.dumps(_manifest_to_json(manifest, files), indent=1) + "\n")
+    (path / MANIFEST).write_text(json.dumps(_manifest_to_json(manifest, files), indent=1) + "\n")
     return read(path)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Nobody ever reads half of it."""
-    new = path.with_name(path.name + NEW)
-    new.write_text(text)
-    new.replace(path)
 
 
 def verify(bundle: Bundle) -> tuple[str, ...]:

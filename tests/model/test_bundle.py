@@ -121,24 +121,3 @@ def test_a_missing_file_is_named(bundle: bundles.Bundle) -> None:
     (bundle.path / "classes.json").unlink()
     with pytest.raises(WeightsError, match=r"classes\.json can't be read"):
         bundles.read(bundle.path)
-
-
-def test_a_process_that_dies_while_it_writes_leaves_the_old_classes_and_no_file_to_vouch_for(
-    bundle: bundles.Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(self: Path, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", die)
-        with pytest.raises(KeyboardInterrupt):
-            bundles.write(bundle.path, MANIFEST, CLASSES[:1])
-    (bundle.path / "manifest.json.new").write_text("{")
-    assert bundles.read(bundle.path).classes == CLASSES
-    files = bundle.manifest.files
-    assert files == {name: bundles.file_sha256(bundle.path / name) for name in files}
-
-    again = bundles.write(bundle.path, MANIFEST, CLASSES[:1])
-
-    assert again.classes == CLASSES[:1]
-    assert bundles.verify(again) == ()
