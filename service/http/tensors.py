@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's requests and answers, as JSON and in the binary tensor extension.
+"""The Open Inference Protocol's requests, as JSON and in the binary tensor extension.
 
 Source: Open Inference Protocol, REST, version 2 (kserve/open-inference-protocol); Triton's "Binary
 Tensor Data Extension": JSON of `Inference-Header-Content-Length` bytes, then the tensors' bytes in
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.runtime.base import U8
 from service.errors import BodyTooLarge, RequestError
@@ -27,7 +26,7 @@ INPUT = "image"
 DEFAULT_OUTPUTS = ("class_ids", "class_names", "probabilities")
 OUTPUTS = (*DEFAULT_OUTPUTS, "embedding")
 HEADER = "inference-header-content-length"
-_LENGTH = struct.Struct("<I")
+LENGTH = struct.Struct("<I")
 _WHOLE = re.compile("[0-9]{1,18}")
 
 
@@ -48,19 +47,6 @@ class Request:
     outputs: Sequence[Output]
     top_k: int
     collection: str
-
-
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """An answer's: `values` of shape `shape`, texts or numbers."""
-
-    name: str
-    shape: tuple[int, ...]
-    values: Sequence[str] | NDArray[np.float32]
-
-    @property
-    def datatype(self) -> str:
-        return "FP32" if isinstance(self.values, np.ndarray) else "BYTES"
 
 
 def parse(body: bytes, header_length: str | None, settings: Settings) -> Request:
@@ -91,37 +77,6 @@ def parse(body: bytes, header_length: str | None, settings: Settings) -> Request
         top_k=_top_k(parameters.get("top_k", 5)),
         collection=_collection(parameters.get("collection", DEFAULT_COLLECTION)),
     )
-
-
-def write(
-    model: str, version: str, request: Request, tensors: Mapping[str, Tensor]
-) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers."""
-    binary: list[bytes] = []
-    outputs = []
-    for asked in request.outputs:
-        tensor = tensors[asked.name]
-        item: dict[str, Any] = {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.shape),
-        }
-        if asked.binary:
-            binary.append(_bytes_of(tensor))
-            item["parameters"] = {"binary_data_size": len(binary[-1])}
-        else:
-            item["data"] = [
-                value if isinstance(value, str) else float(value) for value in tensor.values
-            ]
-        outputs.append(item)
-    content: dict[str, Any] = {"model_name": model, "model_version": version, "outputs": outputs}
-    if request.request_id is not None:
-        content["id"] = request.request_id
-    head = json.dumps(content, allow_nan=False).encode("ascii")
-    if not binary:
-        return head, {"Content-Type": "application/json"}
-    headers = {"Content-Type": "application/octet-stream", HEADER: str(len(head))}
-    return head + b"".join(binary), headers
 
 
 def _whole(text: str, largest: int) -> int:
@@ -249,10 +204,10 @@ def _flat(data: list[Any]) -> list[Any]:
 def _elements(data: bytes) -> list[bytes]:
     found, at = [], 0
     while at < len(data):
-        if at + _LENGTH.size > len(data):
+        if at + LENGTH.size > len(data):
             raise _refused("validation", "BYTES data end inside an element's length")
-        (length,) = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
+        (length,) = LENGTH.unpack_from(data, at)
+        at += LENGTH.size
         if at + length > len(data):
             raise _refused("validation", "BYTES data end inside an element")
         found.append(data[at : at + length])
@@ -267,13 +222,6 @@ def _base64(value: Any) -> bytes:
         raise _refused(
             "base64_invalid", "in JSON an image is a string of base64; or send binary data"
         ) from error
-
-
-def _bytes_of(tensor: Tensor) -> bytes:
-    if isinstance(tensor.values, np.ndarray):
-        return np.ascontiguousarray(tensor.values, "<f4").tobytes()
-    encoded = [value.encode("utf-8", "replace") for value in tensor.values]
-    return b"".join(_LENGTH.pack(len(value)) + value for value in encoded)
 
 
 def _object(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from model.runtime.base import U8
 from service.bootstrap import version
 from service.engine.generation import Generation
 from service.errors import RequestError, UnknownModel
-from service.http import faults, tensors
+from service.http import faults, tensor_answers, tensors
 from service.http.deps import ServiceDep, admitted, answer
 from service.http.oip_schemas import (
     InferenceResponse,
@@ -26,7 +26,8 @@ from service.http.oip_schemas import (
 )
 from service.http.openapi import documented_as_protocol, reference
 from service.http.problems import PROTOCOL
-from service.http.tensors import HEADER, Tensor
+from service.http.tensor_answers import Tensor
+from service.http.tensors import HEADER
 from service.lifecycle import Service
 from service.usecases.classify import Answer, Question
 
@@ -229,7 +230,7 @@ async def _infer(request: Request, service: Service, generation: Generation) -> 
         results = await service.classify.many(generation, field, images, question)
         content, headers = await loop.run_in_executor(
             service.workers,
-            lambda: tensors.write(generation.bundle.name, VERSION, asked, _tensors(results)),
+            lambda: tensor_answers.write(generation.bundle.name, VERSION, asked, _tensors(results)),
         )
     return Response(content, headers=headers)
 
