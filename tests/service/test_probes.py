@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
 
 from model.bundle import Bundle
@@ -16,6 +15,7 @@ from service import lifecycle
 from service.app import create_app
 from service.lifecycle import Service
 from service.settings import Settings
+from tests.service.hanging import LIMIT_S, WHITE, Hanging
 
 Statuses = tuple[int, int, int]
 Ask = Callable[[], Awaitable[Statuses]]
@@ -76,25 +76,20 @@ def test_a_service_whose_batch_never_ends_does_not_live(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "STUCK_S", 0.0)
-    entered, end = threading.Event(), threading.Event()
-
-    def hang_on_white(images: U8) -> None:
-        if images.max() == 255:
-            entered.set()
-            assert end.wait(60)
+    hanging = Hanging()
 
     async def work(service: Service, ask: Ask) -> None:
         await service.settled.wait()
         assert await ask() == (200, 200, 200)
         embed = service.generation.inference.embed
-        stuck = asyncio.create_task(embed(np.full((32, 32, 3), 255, np.uint8)))
-        await asyncio.to_thread(entered.wait, 60)
+        stuck = asyncio.create_task(embed(WHITE))
+        await asyncio.to_thread(hanging.entered.wait, LIMIT_S)
         assert await ask() == (503, 200, 200)
-        end.set()
+        hanging.end.set()
         await stuck
         assert await ask() == (200, 200, 200)
 
-    run(work, bundle, tmp_path, hang_on_white)
+    run(work, bundle, tmp_path, hanging)
 
 
 def test_a_service_whose_warm_up_fails_has_not_started(bundle: Bundle, tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """What a replica of Ray's decides by itself; tests/integration/test_ray.py has a real cluster."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -23,6 +21,7 @@ from service.settings import Settings
 pytest.importorskip("ray", reason="needs the program ray (the extra scale)")
 
 from service import ray_app
+from tests.service.hanging import LIMIT_S, WHITE, Hanging
 
 FILE = Path(__file__).resolve().parents[2] / "docker" / "ray" / "serve.yaml"
 
@@ -70,27 +69,22 @@ def test_a_replica_whose_batch_never_ends_is_not_healthy(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "STUCK_S", 0.0)
-    entered, end = threading.Event(), threading.Event()
-
-    def hang_on_white(images: U8) -> None:
-        if images.max() == 255:
-            entered.set()
-            assert end.wait(20)
+    hanging = Hanging()
 
     async def work(service: Service) -> None:
         await ray_app.check(service)
         inference = service.generation.inference
-        stuck = asyncio.create_task(inference.embed(np.full((32, 32, 3), 255, np.uint8)))
-        await asyncio.to_thread(entered.wait, 20)
+        stuck = asyncio.create_task(inference.embed(WHITE))
+        await asyncio.to_thread(hanging.entered.wait, LIMIT_S)
 
         with pytest.raises(NotReady, match="at work"):
             await ray_app.check(service)
 
-        end.set()
+        hanging.end.set()
         await stuck
         await ray_app.check(service)
 
-    run(work, bundle, fail=hang_on_white)
+    run(work, bundle, fail=hanging)
 
 
 def test_classes_in_sqlite_are_refused_as_soon_as_there_is_a_second_machine() -> None:
