@@ -17,7 +17,7 @@ from tests.collector import Collected, Collector
 from tests.integration.conftest import Server
 from tests.integration.test_lifecycle import KITE, POISON
 from tests.integration.test_request_ids import lines
-from tests.integration.test_workers import connected
+from tests.integration.worker_processes import connected
 
 Picture = Callable[..., bytes]
 Start = Callable[..., Server]
